@@ -1,0 +1,49 @@
+"""What can go wrong, as types.
+
+Every error that a user can cause derives from `VL2Error` and carries one clear sentence: what was
+wrong, with the value, and what to do about it. The command line prints that sentence and leaves
+with exit code 2; any other exception is a defect of the library.
+"""
+
+from __future__ import annotations
+
+
+class VL2Error(Exception):
+    """Base of all errors that the library raises on purpose."""
+
+
+class InputError(VL2Error, ValueError):
+    """The user handed in something that cannot be worked with."""
+
+
+class ImageError(InputError):
+    """A picture cannot be opened, is too large, or is not a picture."""
+
+
+class ConversationError(InputError):
+    """Roles, their order, or the counts of `<image>` and pictures do not fit together."""
+
+
+class ContextError(InputError):
+    """A conversation needs more tokens than the model's context holds.
+
+    The message names the tokens of each image and the ways out (fewer images, fewer tiles).
+    """
+
+
+class CheckpointError(VL2Error):
+    """A model folder is absent, corrupt, incomplete, or not a DeepSeek-VL2."""
+
+
+class MissingExtraError(VL2Error):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def for_extra(cls, extra: str, purpose: str) -> MissingExtraError:
+        """Say which extra brings what `purpose` needs.
+
+        Args:
+            extra: name of the extra in the package's metadata, e.g. `"serve"`.
+            purpose: what the user wanted, as a noun, e.g. `"The web page"`.
+        """
+        return cls(f"{purpose} needs optional packages: install them with pip install 'vl2[{extra}]'.")
