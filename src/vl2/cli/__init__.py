@@ -1,0 +1,99 @@
+"""The `vl2` command: a table of verbs, each imported only when it is called.
+
+How a verb plugs in: write `vl2/cli/<verb>.py` with one function named `command`, annotated the way
+typer reads it (`Annotated[..., typer.Argument(...)]`, `Annotated[..., typer.Option(...)]`). Its
+docstring is the help text. Then add a line to `VERBS`. Inside `command`, import what is heavy
+(torch, the engine); at the top of the file import only what is light, for `vl2 <verb> --help`.
+
+A verb writes its answer to standard output and everything else to standard error. It raises
+`VL2Error` for what the user can mend; `main` turns that into one sentence and exit code 2. A wrong
+option or argument is 2 as well, Ctrl-C is 130, any other exception stays a traceback (exit code 1).
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from vl2.errors import VL2Error
+
+VERBS = {
+    "ask": "Ask a question about one or several pictures.",
+    "locate": "Find something in a picture and give its box.",
+    "chat": "Talk about pictures, turn by turn.",
+    "synth": "Render pictures with questions and exact answers.",
+    "train": "Train a model from a recipe.",
+    "eval": "Measure a model on held-out pictures.",
+    "info": "Show what a model is made of and what it costs to run.",
+}
+
+EXIT_USER_ERROR = 2
+
+
+class _VerbTable(TyperGroup):
+    """A typer group that knows its verbs by name and imports one only to run it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        if cmd_name not in VERBS:
+            return None
+        function = importlib.import_module(f"vl2.cli.{cmd_name}").command
+        verb = typer.Typer(add_completion=False, rich_markup_mode=None)
+        verb.command(cmd_name)(function)
+        return typer.main.get_command(verb)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+app = typer.Typer(
+    cls=_VerbTable,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    subcommand_metavar="VERB ...",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version = importlib.import_module("vl2").__version__
+        typer.echo(f"vl2 {version}")
+        raise typer.Exit
+
+
+@app.callback()
+def _vl2(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """DeepSeek-VL2: ask pictures questions, find things in them, train and measure the model."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: the words after `vl2`; those of the process if None.
+
+    Returns:
+        The exit code.
+    """
+    words = None if arguments is None else list(arguments)
+    try:
+        typer.main.get_command(app).main(args=words, prog_name="vl2")
+    except VL2Error as error:
+        typer.echo(f"vl2: {error}", err=True)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
