@@ -1,0 +1,1 @@
+"""Pictures and words become a `Prompt`, with numpy and Pillow only."""

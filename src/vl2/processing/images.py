@@ -1,0 +1,282 @@
+"""Pictures: opening them safely and cutting them into the tiles that the model sees.
+
+Opening takes a picture as people have it (any common format, turned by its EXIF tag, with a
+palette or transparency) and gives an upright RGB image. Cutting equals the original release bit
+for bit and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.Image import Resampling, Transpose
+
+from vl2.chat import Picture, as_picture
+from vl2.errors import ImageError, MissingExtraError
+from vl2.processing.colour import to_rgb
+from vl2.processing.tiling import Grid, Tiling
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM")
+"""Pillow's names of the formats that are opened; none of them runs a foreign program."""
+
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise on broken files; they have no common base."""
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+_ORIENTATION_TAG = 0x0112
+
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a picture may be; both are checked before anything is decoded.
+
+    Attributes:
+        max_pixels: width times height. The default keeps a decoded picture under 256 MiB and
+            stays below the size at which Pillow itself warns.
+        max_bytes: size of the encoded file.
+    """
+
+    max_pixels: int = 89_000_000
+    max_bytes: int = 128 * 2**20
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def open_image(picture: Picture, *, limits: Limits = DEFAULT_LIMITS) -> PIL.Image.Image:
+    """Open a picture as an upright RGB image.
+
+    JPEG, PNG, WebP, GIF (its first frame), TIFF, BMP, AVIF and PNM are read by Pillow, HEIC by the
+    optional pillow-heif. An EXIF orientation is applied, transparency is dropped as Pillow's
+    `convert("RGB")` drops it, and more than 8 bits a channel are scaled down.
+
+    Args:
+        picture: a path, encoded bytes, or a PIL image (which is not changed).
+        limits: how large the picture may be.
+
+    Returns:
+        An image of mode RGB that shares no pixels with `picture`.
+
+    Raises:
+        ImageError: the picture is missing, empty, broken, too large, or of an unknown kind.
+        MissingExtraError: a HEIC picture without pillow-heif.
+    """
+    picture = as_picture(picture)
+    if isinstance(picture, PIL.Image.Image):
+        return _decode(picture, f"The picture of {picture.width}x{picture.height} pixels", limits)
+    if isinstance(picture, bytes):
+        name, data = "The picture", picture
+    else:
+        name, data = f"{os.fspath(picture)!r}", _read(picture, limits)
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes): hand in a whole picture.")
+    _check_bytes(name, len(data), limits)
+    with _open_encoded(data, name, limits) as image:
+        return _decode(image, name, limits)
+
+
+def cut(
+    image: PIL.Image.Image,
+    grid: Grid,
+    tiling: Tiling,
+    mean: Sequence[float] = (0.5, 0.5, 0.5),
+    std: Sequence[float] = (0.5, 0.5, 0.5),
+) -> NDArray[np.float32]:
+    """Cut a picture into the tiles that the vision encoder sees (paper section 3.1).
+
+    The picture is letterboxed to one tile for the global view and to the whole grid for the local
+    ones, with a margin in the mean colour.
+
+    Args:
+        image: an RGB image.
+        grid: how many local tiles.
+        tiling: the rule that gave the grid.
+        mean: mean of each channel, for values in 0..1; also the colour of the margin.
+        std: standard deviation of each channel.
+
+    Returns:
+        float32 `[1 + columns * rows, 3, s, s]`: the global view, then the local tiles row by row.
+    """
+    side = tiling.tile_size
+    fill = tuple(int(value * 255) for value in mean)
+    table = _normalised(mean, std)
+    whole = _tiles(letterbox(image, (side, side), fill), side, table)
+    if grid == Grid(1, 1):
+        return np.concatenate([whole, whole])
+    local = _tiles(letterbox(image, tiling.canvas(grid), fill), side, table)
+    return np.concatenate([whole, local])
+
+
+def letterbox(
+    image: PIL.Image.Image, size: tuple[int, int], fill: tuple[int, ...]
+) -> PIL.Image.Image:
+    """Resize a picture to fit into `size`, keeping its shape, and fill the margin around it.
+
+    The same pixels as Pillow's `ImageOps.pad`, except that a picture that is too thin for even
+    one pixel keeps one, where Pillow loses the picture.
+    """
+    inner = fitted_size(image.size, size)
+    resized = image.resize(inner, Resampling.BICUBIC)
+    if inner == size:
+        return resized
+    canvas = PIL.Image.new("RGB", size, fill)
+    canvas.paste(resized, (round((size[0] - inner[0]) / 2), round((size[1] - inner[1]) / 2)))
+    return canvas
+
+
+def fitted_size(image: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that is resized to fit into a frame; each side at least one pixel.
+
+    Args:
+        image: width and height of the picture.
+        frame: width and height of the frame.
+    """
+    shape, frame_shape = image[0] / image[1], frame[0] / frame[1]
+    if shape > frame_shape:
+        return frame[0], max(1, round(image[1] / image[0] * frame[0]))
+    if shape < frame_shape:
+        return max(1, round(image[0] / image[1] * frame[1])), frame[1]
+    return frame
+
+
+def _read(path: str | os.PathLike[str], limits: Limits) -> bytes:
+    """Read a file, at most one byte more than is allowed."""
+    name = os.fspath(path)
+    try:
+        with Path(path).open("rb") as file:
+            _check_bytes(f"{name!r}", os.fstat(file.fileno()).st_size, limits)
+            return file.read(limits.max_bytes + 1)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name!r} does not exist: check the picture's path.") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{name!r} is a folder: name a picture inside it.") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name!r} cannot be read ({error}): hand in a readable file.") from error
+
+
+def _check_bytes(name: str, size: int, limits: Limits) -> None:
+    if size > limits.max_bytes:
+        raise ImageError(
+            f"{name} has {size / 2**20:.1f} MiB, more than the allowed "
+            f"{limits.max_bytes / 2**20:.1f} MiB: hand in a smaller file."
+        )
+
+
+def _check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            f"{name} has {width}x{height} pixels, more than the allowed "
+            f"{limits.max_pixels / 1e6:.1f} million: scale it down first."
+        )
+
+
+def _open_encoded(data: bytes, name: str, limits: Limits) -> PIL.Image.Image:
+    """Read the header of an encoded picture; nothing is decoded yet."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        return _open_heif(data, name)
+    try:
+        return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{name} has more than the allowed {limits.max_pixels / 1e6:.1f} million pixels: "
+            "scale it down first."
+        ) from error
+    except PIL.UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not a picture of a known kind: use JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC."
+        ) from error
+    except _DECODING_ERRORS as error:
+        raise _broken(name, error) from error
+
+
+def _open_heif(data: bytes, name: str) -> PIL.Image.Image:
+    """Open a HEIC picture, if the plugin is installed."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingExtraError.for_extra("heic", f"{name} is a HEIC picture, which") from error
+    try:
+        return pillow_heif.HeifImageFile(io.BytesIO(data))
+    except _DECODING_ERRORS as error:
+        raise _broken(name, error) from error
+
+
+def _decode(image: PIL.Image.Image, name: str, limits: Limits) -> PIL.Image.Image:
+    """Decode the pixels, turn them upright and make them RGB."""
+    _check_pixels(name, image.size, limits)
+    if min(image.size) < 1:
+        raise ImageError(f"{name} has no pixels ({image.width}x{image.height}).")
+    try:
+        image.load()
+        turn = _UPRIGHT.get(_orientation(image))
+        rgb = to_rgb(image)
+    except _DECODING_ERRORS as error:
+        raise _broken(name, error) from error
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """The EXIF orientation; a broken tag counts as upright, since the pixels are fine."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _DECODING_ERRORS:
+        return 1
+
+
+def _broken(name: str, error: BaseException) -> ImageError:
+    return ImageError(
+        f"{name} is broken or incomplete ({error or type(error).__name__}): "
+        "hand in a whole picture."
+    )
+
+
+def _normalised(mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """float32 `[3, 256]`: what each byte becomes, in the arithmetic of ToTensor and Normalize."""
+    scaled = np.arange(256, dtype=np.float32) / np.float32(255)
+    means = np.asarray(mean, dtype=np.float32)[:, None]
+    return (scaled - means) / np.asarray(std, dtype=np.float32)[:, None]
+
+
+def _tiles(canvas: PIL.Image.Image, side: int, table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut a canvas into float32 `[n, 3, s, s]` tiles, row by row."""
+    pixels = np.asarray(canvas)
+    rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
+    blocks = pixels.reshape(rows, side, columns, side, 3).transpose(0, 2, 4, 1, 3)
+    tiles = np.empty(blocks.shape, dtype=np.float32)
+    for channel in range(3):
+        np.take(table[channel], blocks[:, :, channel], out=tiles[:, :, channel])
+    return tiles.reshape(rows * columns, 3, side, side)
