@@ -33,9 +33,7 @@ def test_a_question_alone() -> None:
 
 def test_pictures_stand_before_the_question_each_on_its_line() -> None:
     conversation = as_conversation("Why?", ["a.png", Path("b.png")])
-    assert conversation == one(
-        (Image("a.png"), Text("\n"), Image(Path("b.png")), Text("\nWhy?"))
-    )
+    assert conversation == one((Image("a.png"), Text("\n"), Image(Path("b.png")), Text("\nWhy?")))
     assert conversation.messages[0].content == "<image>\n<image>\nWhy?"
 
 

@@ -169,7 +169,7 @@ def as_conversation(x: ConversationLike, images: Iterable[Picture] = ()) -> Conv
     return conversation
 
 
-def as_picture(source: Any) -> Picture:
+def as_picture(source: object) -> Picture:
     """Check what kind of thing stands for a picture, and decode what is encoded in text.
 
     Args:
@@ -187,7 +187,8 @@ def as_picture(source: Any) -> Picture:
         return bytes(source)
     if not isinstance(source, str):
         raise ImageError(
-            f"A picture must be a path, bytes, a data: URL or a PIL image, got {type(source).__name__}."
+            "A picture must be a path, bytes, a data: URL or a PIL image, "
+            f"got {type(source).__name__}."
         )
     scheme = source[:8].lower()
     if scheme.startswith(("http://", "https://")):
@@ -215,7 +216,7 @@ def _from_messages(items: list[Any], pictures: list[Picture]) -> Conversation:
     return Conversation(tuple(messages))
 
 
-def _message(item: Any, pictures: list[Picture]) -> Message:
+def _message(item: object, pictures: list[Picture]) -> Message:
     """Read one message of any spelling."""
     if isinstance(item, Message):
         return item
@@ -230,7 +231,7 @@ def _message(item: Any, pictures: list[Picture]) -> Message:
     own = _pictures(item.get("images") or ())
     if isinstance(content, str):
         wanted = content.count(IMAGE_TOKEN)
-        taken = own if own else _take(pictures, wanted)
+        taken = own or _take(pictures, wanted)
         return Message(role, _placed(content, taken))
     if isinstance(content, Sequence) and not isinstance(content, bytes):
         return Message(role, _from_content_parts(content, own or pictures))
@@ -257,24 +258,24 @@ def _from_content_parts(content: Sequence[Any], pictures: list[Picture]) -> tupl
     )
 
 
-def _content_part(item: Any, pictures: list[Picture]) -> Part:
+def _content_part(item: object, pictures: list[Picture]) -> Part:
     """Read one content part; a picture without a source is the next of `pictures`."""
     if isinstance(item, (Text, Image)):
         return item
     if isinstance(item, str):
         return Text(item)
-    kind = item.get("type") if isinstance(item, Mapping) else None
-    if kind == "text":
-        if not isinstance(item.get("text"), str):
-            raise ConversationError(f"A text part needs a 'text', got {_shortened(repr(item))}.")
-        return Text(item["text"])
-    if kind == "image":
-        return Image(_image_source(item, pictures))
-    if kind == "image_url":
-        url = item.get("image_url")
-        return Image(as_picture(url.get("url") if isinstance(url, Mapping) else url))
+    if isinstance(item, Mapping):
+        kind = item.get("type")
+        if kind == "text" and isinstance(item.get("text"), str):
+            return Text(item["text"])
+        if kind == "image":
+            return Image(_image_source(item, pictures))
+        if kind == "image_url":
+            url = item.get("image_url")
+            return Image(as_picture(url.get("url") if isinstance(url, Mapping) else url))
     raise ConversationError(
-        f"A content part must be of type 'text', 'image' or 'image_url', got {_shortened(repr(item))}."
+        "A content part must be of type 'text' (with a 'text'), 'image' or 'image_url', "
+        f"got {_shortened(repr(item))}."
     )
 
 
@@ -295,10 +296,12 @@ def _image_source(item: Mapping[str, Any], pictures: list[Picture]) -> Picture:
     return taken[0]
 
 
-def _pictures(sources: Any) -> list[Picture]:
+def _pictures(sources: object) -> list[Picture]:
     """Check a list of pictures; a picture alone counts as a list of one."""
     if isinstance(sources, (str, bytes, os.PathLike, PIL.Image.Image)):
-        sources = (sources,)
+        return [as_picture(sources)]
+    if not isinstance(sources, Iterable):
+        raise ImageError(f"Pictures must come as a list, got {type(sources).__name__}.")
     return [as_picture(source) for source in sources]
 
 
@@ -345,7 +348,7 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(joined)
 
 
-def _role(name: Any) -> Role:
+def _role(name: object) -> Role:
     """The role behind any of its accepted names."""
     if isinstance(name, str) and name in _ROLES:
         return _ROLES[name]

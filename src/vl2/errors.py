@@ -46,4 +46,6 @@ class MissingExtraError(VL2Error):
             extra: name of the extra in the package's metadata, e.g. `"serve"`.
             purpose: what the user wanted, as a noun, e.g. `"The web page"`.
         """
-        return cls(f"{purpose} needs optional packages: install them with pip install 'vl2[{extra}]'.")
+        return cls(
+            f"{purpose} needs optional packages: install them with pip install 'vl2[{extra}]'."
+        )
