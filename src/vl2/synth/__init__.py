@@ -1,0 +1,31 @@
+"""Rendered training data: pictures with questions, exact answers and dense labels, from a seed."""
+
+from vl2.synth.dense import DenseLabels, dense_labels
+from vl2.synth.names import (
+    CHARACTER_CLASSES,
+    CHARACTERS,
+    COLOUR_CLASSES,
+    COLOURS,
+    SHAPE_CLASSES,
+    SHAPES,
+)
+from vl2.synth.sampling import Sample, Turn, sample
+from vl2.synth.scene import TILING, Thing
+from vl2.synth.templates import vocabulary
+
+__all__ = [
+    "CHARACTERS",
+    "CHARACTER_CLASSES",
+    "COLOURS",
+    "COLOUR_CLASSES",
+    "SHAPES",
+    "SHAPE_CLASSES",
+    "TILING",
+    "DenseLabels",
+    "Sample",
+    "Thing",
+    "Turn",
+    "dense_labels",
+    "sample",
+    "vocabulary",
+]

@@ -1,0 +1,270 @@
+"""One function a task: a question about a scene and its exact answer, or None if none is apt."""
+
+import random
+from collections.abc import Callable
+
+from vl2.synth import templates
+from vl2.synth.answers import reference
+from vl2.synth.names import COLOURS, SHAPES, plural, with_article
+from vl2.synth.scene import Thing
+from vl2.synth.view import (
+    View,
+    has_clear_order,
+    in_order,
+    phrases,
+    place,
+    side,
+    some_phrase,
+)
+
+Question = tuple[str, str]
+MOST_BOXES = 4
+"""No answer lists more boxes than this."""
+
+_SHAPES, _COLOURS = SHAPES, tuple(COLOURS)
+
+
+def colour(view: View, rng: random.Random) -> Question | None:
+    """What colour something is."""
+    thing = rng.choice(view.things)
+    found = [phrase for phrase in phrases(view, thing) if thing.colour not in phrase.split()]
+    if not found:
+        return None
+    return rng.choice(templates.COLOUR).format(it=rng.choice(found)), thing.colour
+
+
+def shape(view: View, rng: random.Random) -> Question | None:
+    """What shape something is."""
+    if not view.shapes:
+        return None
+    if len(view.shapes) == 1 and rng.random() < 0.5:
+        return rng.choice(templates.ONLY_SHAPE), view.shapes[0].name
+    thing = rng.choice(view.shapes)
+    if len(view.by_colour[thing.colour]) > 1:
+        return None
+    return rng.choice(templates.SHAPE).format(colour=thing.colour), thing.name
+
+
+def position(view: View, rng: random.Random) -> Question | None:
+    """In which of nine parts of the picture something is."""
+    named = some_phrase(view, rng)
+    where = place(view, named[0]) if named else None
+    if named is None or where is None:
+        return None
+    return rng.choice(templates.POSITION).format(it=named[1]), where
+
+
+def relation(view: View, rng: random.Random) -> Question | None:
+    """Whether one thing is left of, right of, above or below another."""
+    if len(view.things) < 2:
+        return None
+    first, second = some_phrase(view, rng), some_phrase(view, rng)
+    if first is None or second is None or first[0] is second[0]:
+        return None
+    word = rng.choice(tuple(templates.RELATIONS))
+    towards = side(view, first[0], second[0], word in ("left", "right"))
+    if towards == 0:
+        return None
+    is_so = towards == (-1 if word in ("left", "above") else 1)
+    spelling = rng.choice(templates.RELATIONS[word])
+    question = templates.RELATION[0].format(a=first[1], b=second[1], relation=spelling)
+    return question, templates.YES_NO[is_so]
+
+
+def counting(view: View, rng: random.Random) -> Question | None:
+    """How many shapes there are: all, of one kind, of one colour, or both."""
+    chance = rng.random()
+    if chance < 0.4:
+        these, count = "shapes", len(view.shapes)
+    elif chance < 0.5:
+        noun = rng.choice(("word", "number"))
+        these, count = plural(noun), sum(text.noun == noun for text in view.texts)
+    elif view.shapes and chance < 0.9:
+        thing = rng.choice(view.shapes)
+        if chance < 0.7:
+            these, count = plural(thing.name), len(view.by_shape[thing.name])
+        elif chance < 0.82:
+            these, count = f"{thing.colour} shapes", len(view.by_colour[thing.colour])
+        else:
+            these, count = plural(thing.label), len(view.by_label[thing.label])
+    else:
+        name = rng.choice(_SHAPES)
+        these, count = plural(name), len(view.by_shape.get(name, ()))
+    return rng.choice(templates.COUNTING).format(these=these), str(count)
+
+
+def _absent_label(view: View, rng: random.Random) -> str | None:
+    """The label of a shape that is not there; half of the time both of its parts are."""
+    if view.shapes and rng.random() < 0.5:
+        label = f"{rng.choice(view.shapes).colour} {rng.choice(view.shapes).name}"
+        if label in view.by_label:
+            label = f"{rng.choice(_COLOURS)} {rng.choice(view.shapes).name}"
+    else:
+        label = f"{rng.choice(_COLOURS)} {rng.choice(_SHAPES)}"
+    return None if label in view.by_label else label
+
+
+def _absent_name(view: View, rng: random.Random) -> str | None:
+    """What a picture lacks: "red star", "star" or "red shape"."""
+    chance = rng.random()
+    if chance < 0.5:
+        return _absent_label(view, rng)
+    if chance < 0.8:
+        name = rng.choice(_SHAPES)
+        return None if name in view.by_shape else name
+    hue = rng.choice(_COLOURS)
+    return None if hue in view.by_colour else f"{hue} shape"
+
+
+def existence(view: View, rng: random.Random) -> Question | None:
+    """Whether there is something; yes and no alike often."""
+    if rng.random() < 0.1:
+        question = rng.choice(templates.EXISTENCE).format(one="any text")
+        return question, templates.YES_NO[bool(view.texts)]
+    is_there = rng.random() < 0.5
+    if not is_there:
+        name = _absent_name(view, rng)
+    elif view.shapes:
+        thing = rng.choice(view.shapes)
+        name = rng.choice((thing.label, thing.label, thing.name, f"{thing.colour} shape"))
+    else:
+        return None
+    if name is None:
+        return None
+    question = rng.choice(templates.EXISTENCE).format(one=with_article(name))
+    return question, templates.YES_NO[is_there]
+
+
+def _read_one(view: View, rng: random.Random, thing: Thing) -> Question | None:
+    if len(view.texts) == 1:
+        return rng.choice(templates.ONLY).format(noun=thing.noun), thing.name
+    if len(view.texts_by_colour[thing.colour]) > 1:
+        return None
+    template = rng.choice(templates.COLOURED_TEXT)
+    return template.format(colour=thing.colour, noun=thing.noun), thing.name
+
+
+def _read(noun: str) -> Callable[[View, random.Random], Question | None]:
+    def read(view: View, rng: random.Random) -> Question | None:
+        found = [thing for thing in view.texts if thing.noun == noun]
+        return _read_one(view, rng, rng.choice(found)) if found else None
+
+    read.__doc__ = f"What a {noun} on the picture reads."
+    return read
+
+
+def lines(view: View, rng: random.Random) -> Question | None:
+    """All printed strings, a line each, from top to bottom."""
+    if len(view.texts) < 2:
+        return None
+    ordered = sorted(view.texts, key=lambda thing: thing.y1)
+    if any(b.y1 < a.y2 for a, b in zip(ordered, ordered[1:], strict=False)):
+        return None
+    return rng.choice(templates.ALL_TEXT), "\n".join(thing.name for thing in ordered)
+
+
+def no_text(view: View, rng: random.Random) -> Question | None:
+    """Reading what is not there."""
+    return None if view.texts else (rng.choice(templates.TEXT), templates.NO_TEXT)
+
+
+def _without_article(phrase: str, rng: random.Random) -> str:
+    return phrase.removeprefix("the ") if rng.random() < 0.4 else phrase
+
+
+def _located(view: View, rng: random.Random, phrase: str, things: list[Thing]) -> Question:
+    answer = reference(phrase, things, view.width, view.height)
+    return rng.choice(templates.LOCATE).format(phrase=phrase), answer
+
+
+def locate_one(view: View, rng: random.Random) -> Question | None:
+    """The box of one thing."""
+    named = some_phrase(view, rng)
+    if named is None:
+        return None
+    return _located(view, rng, _without_article(named[1], rng), [named[0]])
+
+
+def locate_several(view: View, rng: random.Random) -> Question | None:
+    """The boxes of all things of a kind, from left to right."""
+    groups = [("shapes", view.shapes)]
+    groups += [(plural(name), things) for name, things in view.by_shape.items()]
+    groups += [(f"{name} shapes", things) for name, things in view.by_colour.items()]
+    groups = [group for group in groups if 2 <= len(group[1]) <= MOST_BOXES]
+    if not groups:
+        return None
+    name, things = rng.choice(groups)
+    ordered = in_order(view, things)
+    if not has_clear_order(view, ordered):
+        return None
+    prefix = rng.choice(("", "", "all ", "the ", "all the "))
+    return _located(view, rng, prefix + name, ordered)
+
+
+def locate_absent(view: View, rng: random.Random) -> Question | None:
+    """A phrase for what is not there."""
+    name = _absent_name(view, rng)
+    if name is None:
+        return None
+    asked = f"the {name}" if rng.random() < 0.6 else name
+    question = rng.choice(templates.LOCATE).format(phrase=asked)
+    return question, templates.ABSENT.format(phrase=name)
+
+
+def _listed(parts: list[tuple[str, str]]) -> str:
+    """Parts, each an article and the rest, as a sentence: "A red star and a blue circle." """
+    spelt = [f"{article} {rest}" for article, rest in parts]
+    sentence = spelt[0] if len(spelt) == 1 else f"{', '.join(spelt[:-1])} and {spelt[-1]}"
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _article(thing: Thing) -> str:
+    return "the" if thing.kind == "text" else with_article(thing.label).split()[0]
+
+
+def _described(view: View) -> list[Thing] | None:
+    if len(view.things) > MOST_BOXES:
+        return None
+    ordered = in_order(view, view.things)
+    return ordered if has_clear_order(view, ordered) else None
+
+
+def caption(view: View, rng: random.Random) -> Question | None:
+    """What is on the picture, from left to right."""
+    ordered = _described(view)
+    if ordered is None:
+        return None
+    answer = _listed([(_article(thing), thing.label) for thing in ordered])
+    return rng.choice(templates.CAPTION), answer
+
+
+def grounded_caption(view: View, rng: random.Random) -> Question | None:
+    """What is on the picture, from left to right, each thing with its box."""
+    ordered = _described(view)
+    if ordered is None:
+        return None
+    parts = [
+        (_article(thing), reference(thing.label, [thing], view.width, view.height))
+        for thing in ordered
+    ]
+    return rng.choice(templates.GROUNDED_CAPTION), _listed(parts)
+
+
+QUESTIONS: dict[str, Callable[[View, random.Random], Question | None]] = {
+    "colour": colour,
+    "shape": shape,
+    "position": position,
+    "relation": relation,
+    "existence": existence,
+    "counting": counting,
+    "word": _read("word"),
+    "number": _read("number"),
+    "lines": lines,
+    "no_text": no_text,
+    "locate_one": locate_one,
+    "locate_several": locate_several,
+    "locate_absent": locate_absent,
+    "caption": caption,
+    "grounded_caption": grounded_caption,
+}
+TASKS: tuple[str, ...] = tuple(QUESTIONS)
