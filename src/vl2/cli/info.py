@@ -1,0 +1,246 @@
+"""`vl2 info`: what a model is made of and what it costs to run, from its configuration alone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from vl2.model.sizes import ModelSizes
+    from vl2.processing.tiling import Tiling
+
+PICTURE_SIZES = (
+    ("one tile", 384, 384),
+    ("photograph", 640, 480),
+    ("screen", 1920, 1080),
+    ("A4 page at 150 dpi", 1240, 1754),
+    ("receipt", 800, 2300),
+    ("banner", 3000, 400),
+)
+BAR_WIDTH = 28
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(help="nano, tiny, small, base, or a folder with a config.json.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a model is made of and what it costs to run.
+
+    Only the configuration is read: the released models need not be downloaded.
+    """
+    from vl2.model.checkpoints import find_config
+    from vl2.model.sizes import model_sizes
+    from vl2.processing.tiling import Tiling
+
+    config = find_config(model)
+    tiling = Tiling.from_candidates(
+        config.candidate_resolutions,
+        config.vision_config.patch_size,
+        config.projector_config.downsample_ratio,
+    )
+    report = describe(model, model_sizes(config), tiling)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        show(report)
+
+
+def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any]:
+    """Everything the verb tells, as numbers: bytes, operations and parameters, not rounded."""
+    from vl2.model.sizes import PRECISIONS
+
+    return {
+        "model": model,
+        "variant": sizes.variant,
+        "layers": sizes.layers,
+        "context": sizes.context,
+        "parameters": {
+            "total": sizes.total,
+            "active": sizes.active,
+            "active_language": sizes.active_language,
+            "parts": [
+                {"name": part.name, "total": part.total, "active": part.active}
+                for part in sizes.parts
+            ],
+        },
+        "memory": {
+            precision: {
+                "weights": width * sizes.total,
+                "cache_per_token": width * sizes.cache_values_per_token,
+                "cache_full_context": width * sizes.cache_values_per_token * sizes.context,
+                "plain_cache_per_token": width * sizes.plain_cache_values_per_token,
+            }
+            for precision, width in PRECISIONS.items()
+        },
+        "compute": {
+            "flops_per_token": sizes.flops_per_token,
+            "flops_per_context_token": sizes.flops_per_context_token,
+            "dense_flops_per_token": sizes.dense_flops_per_token,
+            "flops_per_tile": sizes.flops_per_tile,
+        },
+        "pictures": [_picture(tiling, *picture) for picture in PICTURE_SIZES],
+    }
+
+
+def _picture(tiling: "Tiling", name: str, width: int, height: int) -> dict[str, Any]:
+    grid = tiling.grid(width, height)
+    alone = tiling.grid(width, height, tiled=False)
+    return {
+        "name": name,
+        "width": width,
+        "height": height,
+        "columns": grid.columns,
+        "rows": grid.rows,
+        "tiles": grid.n_tiles,
+        "tokens": tiling.tokens(grid),
+        "tokens_untiled": tiling.tokens(alone),
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Draws the report on standard output."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for block in _blocks(report):
+        console.print(block)
+
+
+def _blocks(report: dict[str, Any]) -> Iterator["RenderableType"]:
+    parameters = report["parameters"]
+    unit = _unit(parameters["total"])
+    yield f"{report['model']}: {report['variant']}"
+    yield (
+        f"{report['layers']} layers, a context of {report['context']} tokens, "
+        f"{figures(parameters['total'], unit)} parameters, of which "
+        f"{figures(parameters['active'], unit)} active for a token and its picture "
+        f"({figures(parameters['active_language'], unit)} in the language model)\n"
+    )
+    yield _parts_table(parameters)
+    yield _memory_table(report["memory"])
+    yield _compute_table(report)
+    yield _pictures_table(report["pictures"])
+
+
+def _table(title: str, *columns: str) -> Any:  # noqa: ANN401 - rich is imported late
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def _parts_table(parameters: dict[str, Any]) -> "RenderableType":
+    table = _table("Where the parameters are", "part", "total", "active")
+    table.add_column("█ active  ░ at rest", no_wrap=True)
+    largest = max(part["total"] for part in parameters["parts"])
+    for part in parameters["parts"]:
+        total, active = part["total"], part["active"]
+        bar = _bar(min(active, total) / largest, total / largest)
+        table.add_row(part["name"], short_count(total), short_count(active), bar)
+    return table
+
+
+def _bar(active: float, total: float) -> str:
+    filled = round(active * BAR_WIDTH)
+    return "█" * filled + "░" * (round(total * BAR_WIDTH) - filled)
+
+
+def _memory_table(memory: dict[str, dict[str, int]]) -> "RenderableType":
+    table = _table("Memory", "precision", "weights", "cache per token", "cache, context full")
+    for precision, needs in memory.items():
+        table.add_row(
+            precision,
+            byte_size(needs["weights"]),
+            byte_size(needs["cache_per_token"]),
+            byte_size(needs["cache_full_context"]),
+        )
+    return table
+
+
+def _compute_table(report: dict[str, Any]) -> "RenderableType":
+    compute, memory = report["compute"], report["memory"]["bfloat16"]
+    table = _table("Beside plainer designs", "cost of one token", "")
+    table.add_column("", no_wrap=True)
+    for name, ours, plainer, theirs, spell in (
+        (
+            "compute",
+            compute["flops_per_token"],
+            "dense model of this size",
+            compute["dense_flops_per_token"],
+            operations,
+        ),
+        (
+            "cache in bfloat16",
+            memory["cache_per_token"],
+            "multi-head attention",
+            memory["plain_cache_per_token"],
+            byte_size,
+        ),
+    ):
+        table.add_row(name, spell(ours), _bar(ours / theirs, ours / theirs))
+        table.add_row(f"  {plainer}", spell(theirs), f"{_bar(1, 1)} {theirs / ours:.1f} x")
+    table.caption_justify = "left"
+    table.caption = (
+        f"Every token of context adds {operations(compute['flops_per_context_token'])}; "
+        f"a tile of a picture costs {operations(compute['flops_per_tile'])}, once."
+    )
+    return table
+
+
+def _pictures_table(pictures: list[dict[str, Any]]) -> "RenderableType":
+    table = _table(
+        "Tokens of a picture", "picture", "pixels", "grid", "tiles", "tokens", "one of 3 or more"
+    )
+    for picture in pictures:
+        table.add_row(
+            picture["name"],
+            f"{picture['width']} x {picture['height']}",
+            f"{picture['columns']} x {picture['rows']}",
+            str(picture["tiles"]),
+            str(picture["tokens"]),
+            str(picture["tokens_untiled"]),
+        )
+    return table
+
+
+def _unit(count: int) -> str:
+    return "B" if count >= 1e9 else "M"
+
+
+def figures(count: float, unit: str) -> str:
+    """A count to three figures: 3373000000 in billions (`B`) or millions (`M`) is `3.37 B`."""
+    scaled = count / {"B": 1e9, "M": 1e6}[unit]
+    return f"{scaled:#.3g}".rstrip(".") + f" {unit}"
+
+
+def short_count(count: float) -> str:
+    """A count of parameters to three figures in its own unit: `413 M`."""
+    return _scaled(count, ("", "k", "M", "B"))
+
+
+def byte_size(count: float) -> str:
+    """Bytes to three figures, in steps of 1000: `6.75 GB`."""
+    return _scaled(count, ("B", "kB", "MB", "GB", "TB"))
+
+
+def operations(count: float) -> str:
+    """Floating-point operations to three figures: `1.15 GFLOP`."""
+    return _scaled(count, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"))
+
+
+def _scaled(count: float, units: tuple[str, ...]) -> str:
+    step = 0
+    while count >= 999.5 and step < len(units) - 1:
+        count /= 1000
+        step += 1
+    text = f"{count:#.3g}".rstrip(".") if step else str(round(count))
+    return f"{text} {units[step]}".rstrip()
