@@ -1,6 +1,8 @@
 """Rendered training data: pictures with questions, exact answers and dense labels, from a seed."""
 
 from vl2.synth.dense import DenseLabels, dense_labels
+from vl2.synth.evaluation import EVALUATED, heldout, judge
+from vl2.synth.export import rows
 from vl2.synth.names import (
     CHARACTER_CLASSES,
     CHARACTERS,
@@ -18,6 +20,7 @@ __all__ = [
     "CHARACTER_CLASSES",
     "COLOURS",
     "COLOUR_CLASSES",
+    "EVALUATED",
     "SHAPES",
     "SHAPE_CLASSES",
     "TILING",
@@ -26,6 +29,9 @@ __all__ = [
     "Thing",
     "Turn",
     "dense_labels",
+    "heldout",
+    "judge",
+    "rows",
     "sample",
     "vocabulary",
 ]

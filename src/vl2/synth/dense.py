@@ -41,7 +41,7 @@ class DenseLabels:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where a picture lies on a letterboxed canvas: canvas = picture * (scale_x, scale_y) + offset."""
+    """Where a picture lies on a letterboxed canvas: canvas = picture * scale + offset."""
 
     scale_x: float
     scale_y: float

@@ -92,7 +92,9 @@ def glyph_set(name: str, size: int) -> GlyphSet:
         ImageDraw.Draw(mask).text((-left, -top), character, fill=255, font=font, anchor="ls")
         advance = max(1, round(font.getlength(character)))
         glyphs[character] = Glyph(mask, int(left), int(top), advance)
-    letters = [glyphs[character] for character in "bdfhkltgjpqyABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"]
+    letters = [
+        glyphs[character] for character in "bdfhkltgjpqyABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    ]
     return GlyphSet(
         glyphs,
         ascent=max(-glyph.top for glyph in letters),

@@ -1,5 +1,6 @@
 """One function a task: a question about a scene and its exact answer, or None if none is apt."""
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -158,7 +159,7 @@ def lines(view: View, rng: random.Random) -> Question | None:
     if len(view.texts) < 2:
         return None
     ordered = sorted(view.texts, key=lambda thing: thing.y1)
-    if any(b.y1 < a.y2 for a, b in zip(ordered, ordered[1:], strict=False)):
+    if any(b.y1 < a.y2 for a, b in itertools.pairwise(ordered)):
         return None
     return rng.choice(templates.ALL_TEXT), "\n".join(thing.name for thing in ordered)
 
@@ -194,7 +195,7 @@ def locate_several(view: View, rng: random.Random) -> Question | None:
     if not groups:
         return None
     name, things = rng.choice(groups)
-    ordered = in_order(view, things)
+    ordered = in_order(things)
     if not has_clear_order(view, ordered):
         return None
     prefix = rng.choice(("", "", "all ", "the ", "all the "))
@@ -212,7 +213,7 @@ def locate_absent(view: View, rng: random.Random) -> Question | None:
 
 
 def _listed(parts: list[tuple[str, str]]) -> str:
-    """Parts, each an article and the rest, as a sentence: "A red star and a blue circle." """
+    """Parts, each an article and the rest, joined to a sentence with one "and"."""
     spelt = [f"{article} {rest}" for article, rest in parts]
     sentence = spelt[0] if len(spelt) == 1 else f"{', '.join(spelt[:-1])} and {spelt[-1]}"
     return sentence[0].upper() + sentence[1:] + "."
@@ -225,7 +226,7 @@ def _article(thing: Thing) -> str:
 def _described(view: View) -> list[Thing] | None:
     if len(view.things) > MOST_BOXES:
         return None
-    ordered = in_order(view, view.things)
+    ordered = in_order(view.things)
     return ordered if has_clear_order(view, ordered) else None
 
 

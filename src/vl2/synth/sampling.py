@@ -1,6 +1,7 @@
 """A training picture with its questions and answers, from a seed."""
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -110,15 +111,31 @@ def _turns(
 ) -> tuple[Turn, ...]:
     view = view_of(drawn)
     names, weights = tuple(tasks), tuple(tasks.values())
-    chosen: dict[str, Turn] = {}
+    chosen: dict[tuple[str, str], Turn] = {}
     wanted = _readings(rng, view, tasks) + rng.choices(names, weights, k=2 * count + 4)
     for task in wanted:
         if len(chosen) >= count:
             break
         found = QUESTIONS[task](view, rng)
-        if found is not None and found[0] not in chosen:
-            chosen[found[0]] = Turn(task, *found)
+        if found is not None:
+            turn = Turn(task, *found)
+            chosen.setdefault(_matter(turn), turn)
     return tuple(sorted(chosen.values(), key=lambda turn: _rank(rng, turn)))
+
+
+def _matter(turn: Turn) -> tuple[str, str]:
+    """What a turn is about; a conversation asks about a matter once, in one wording.
+
+    Most answers tell the matter apart; for the others the words after the wording do.
+    """
+    if turn.task in ("relation", "existence"):
+        return turn.task, turn.question
+    if turn.task == "counting":
+        things = turn.question.removeprefix("How many ").removeprefix("Count the ")
+        return turn.task, re.split(r" are| do|\.", things)[0]
+    if turn.task == "locate_one":
+        return turn.task, turn.answer.partition("<|/ref|>")[2]
+    return turn.task, turn.answer
 
 
 def _readings(rng: random.Random, view: View, tasks: Mapping[str, float]) -> list[str]:
@@ -141,5 +158,3 @@ def _rank(rng: random.Random, turn: Turn) -> float:
     if '"' in turn.question or '"' in turn.answer:
         return rank + 1
     return rank + (0.35 if turn.task in _GIVES_AWAY else 0)
-
-

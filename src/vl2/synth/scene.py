@@ -57,11 +57,13 @@ class Thing:
     @property
     def label(self) -> str:
         """What it is called where its colour tells it apart: "red star"."""
-        return f"{self.colour} {self.name}" if self.kind == "shape" else f"{self.noun} {self.quoted}"
+        return (
+            f"{self.colour} {self.name}" if self.kind == "shape" else f"{self.noun} {self.quoted}"
+        )
 
     @property
     def noun(self) -> str:
-        """ "shape", "word" or "number"."""
+        """What it is in general: "shape", "word" or "number"."""
         if self.kind == "shape":
             return "shape"
         return "number" if strings.is_number(self.name) else "word"
@@ -79,7 +81,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture, what is on it, and the cells of its printed letters (character, x1, y1, x2, y2)."""
+    """A picture, what is on it, and the cells of its letters (character, x1, y1, x2, y2)."""
 
     image: Image.Image
     things: tuple[Thing, ...]
@@ -158,8 +160,7 @@ class Painter:
         ]
 
     def shape(self, shape: str, colour: str, size: float) -> bool:
-        """Draws a shape `size` pixels long, smaller if there is little room; False if there is none.
-        """
+        """Draws a shape `size` pixels long, or smaller; False if there is no room for it."""
         rng = self.rng
         turn = shapes.most_turn(shape)
         degrees = rng.uniform(-turn, turn) if turn and rng.random() < 0.6 else 0.0
@@ -214,8 +215,7 @@ class Painter:
 def _fitting(
     string: str, font: str, size: float, scale: float, most_width: float
 ) -> GlyphSet | None:
-    """The letters of a font at the wished size, or at one that is legible and fits; None if none.
-    """
+    """The letters of a font at the wished size or the nearest that is legible and fits."""
     size = rounded_size(size)
     while True:
         letters = glyph_set(font, size)

@@ -5,7 +5,6 @@ import math
 
 from PIL import Image, ImageDraw
 
-
 Points = tuple[tuple[float, float], ...]
 
 _SUPERSAMPLING = 2
@@ -129,5 +128,3 @@ def mask(corners: Points, width: float, height: float, stroke: float | None) -> 
         inner = inset(corners, stroke)
         draw.polygon([(s * x - 0.5, s * y - 0.5) for x, y in inner], fill=0)
     return canvas.reduce(s)
-
-

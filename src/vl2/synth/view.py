@@ -1,5 +1,6 @@
 """What can be said about a scene: its things sorted by what names them."""
 
+import itertools
 import random
 from collections import defaultdict
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def side(view: View, a: Thing, b: Thing, horizontal: bool) -> int:
     return -1 if distance < 0 else 1
 
 
-def in_order(view: View, things: list[Thing] | tuple[Thing, ...]) -> list[Thing]:
+def in_order(things: list[Thing] | tuple[Thing, ...]) -> list[Thing]:
     """Things from left to right, by their left edges (then their top edges)."""
     return sorted(things, key=lambda thing: (thing.x1, thing.y1))
 
@@ -114,4 +115,4 @@ def in_order(view: View, things: list[Thing] | tuple[Thing, ...]) -> list[Thing]
 def has_clear_order(view: View, ordered: list[Thing]) -> bool:
     """Whether the left edges differ enough to see which thing comes first."""
     least = 0.03 * view.width
-    return all(b.x1 - a.x1 >= least for a, b in zip(ordered, ordered[1:], strict=False))
+    return all(b.x1 - a.x1 >= least for a, b in itertools.pairwise(ordered))

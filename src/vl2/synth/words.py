@@ -102,5 +102,5 @@ whale wheat wheel when whisper whistle white whole why wide width wild will win 
 wing winner winter wire wise wish witch wolf woman wonder wood wool word work worker world worm
 worry worth wound wrap wrist write wrong yacht yard year yellow yes yogurt young youth
 zebra zero zinc zone zoo
-""".split()
+""".split()  # noqa: SIM905
 )
