@@ -1,0 +1,54 @@
+"""What a fresh interpreter loads, and how long it takes."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "transformers", "huggingface_hub", "matplotlib")
+
+
+def loaded_after(statements):
+    """Which heavy packages a fresh interpreter has loaded after some statements."""
+    code = f"{statements}\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "import vl2",
+        "import vl2; dir(vl2)",
+        "from vl2 import Conversation, Message, Text, Image, Box, VL2Error",
+        "import vl2.chat, vl2.grounding, vl2.processing.tiling, vl2.processing.images",
+        "from vl2.cli import main; main(['--help'])",
+        "from vl2.cli import main; main(['--version'])",
+    ],
+)
+def test_torch_and_transformers_stay_out(statements, capfd):
+    code = f"import os, sys; sys.stdout = open(os.devnull, 'w')\n{statements}\nsys.stdout = sys.__stdout__"
+    assert loaded_after(code) == []
+
+
+def test_help_is_quick():
+    """The budget is 0.2 s on a quiet machine; the bound leaves room for a busy one."""
+    command = [sys.executable, "-m", "vl2", "--help"]
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.8, times
+
+
+@pytest.mark.parametrize("verb", ["ask", "locate", "chat", "synth", "train", "eval", "info"])
+def test_a_verbs_help_loads_no_torch(verb):
+    code = (
+        "import contextlib, io\nfrom vl2.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    assert main([{verb!r}, '--help']) == 0"
+    )
+    assert loaded_after(code) == []
