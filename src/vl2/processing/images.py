@@ -114,6 +114,8 @@ def cut(
     tiling: Tiling,
     mean: Sequence[float] = (0.5, 0.5, 0.5),
     std: Sequence[float] = (0.5, 0.5, 0.5),
+    *,
+    normalize: bool = True,
 ) -> NDArray[np.float32]:
     """Cut a picture into the tiles that the vision encoder sees (paper section 3.1).
 
@@ -126,13 +128,14 @@ def cut(
         tiling: the rule that gave the grid.
         mean: mean of each channel, for values in 0..1; also the colour of the margin.
         std: standard deviation of each channel.
+        normalize: subtract the mean and divide by the deviation; otherwise values stay in 0..1.
 
     Returns:
         float32 `[1 + columns * rows, 3, s, s]`: the global view, then the local tiles row by row.
     """
     side = tiling.tile_size
     fill = tuple(int(value * 255) for value in mean)
-    table = _normalised(mean, std)
+    table = _normalised(mean, std) if normalize else _normalised((0.0,) * 3, (1.0,) * 3)
     whole = _tiles(letterbox(image, (side, side), fill), side, table)
     if grid == Grid(1, 1):
         return np.concatenate([whole, whole])
@@ -268,7 +271,8 @@ def _normalised(mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float
     """float32 `[3, 256]`: what each byte becomes, in the arithmetic of ToTensor and Normalize."""
     scaled = np.arange(256, dtype=np.float32) / np.float32(255)
     means = np.asarray(mean, dtype=np.float32)[:, None]
-    return (scaled - means) / np.asarray(std, dtype=np.float32)[:, None]
+    deviations = np.asarray(std, dtype=np.float32)[:, None]
+    return ((scaled - means) / deviations).astype(np.float32)
 
 
 def _tiles(canvas: PIL.Image.Image, side: int, table: NDArray[np.float32]) -> NDArray[np.float32]:

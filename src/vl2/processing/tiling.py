@@ -129,6 +129,11 @@ class Tiling:
         """Tokens of the picture that needs the most of them."""
         return max(self.tokens(self._as_grid(size)) for size in self.candidates)
 
+    @property
+    def max_tiles(self) -> int:
+        """Local tiles of the largest candidate."""
+        return max(self._as_grid(size).n_tiles - 1 for size in self.candidates)
+
     def limited(self, max_tiles: int | None) -> Tiling:
         """The same rule with at most `max_tiles` local tiles; `None` leaves it as it is."""
         if max_tiles is None:
