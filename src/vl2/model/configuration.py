@@ -1,0 +1,421 @@
+"""Configuration of DeepSeek-VL2, as `config.json` of the released models spells it.
+
+The released files leave out whatever the original classes had as a default, so those defaults are
+the defaults here. A key that nobody knows is an error that names the nearest known one: a misspelt
+`first_k_dense_replace` would otherwise build another model without a word.
+"""
+
+import difflib
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from transformers import GenerationConfig, PreTrainedConfig
+
+from vl2.errors import CheckpointError
+
+# What the library itself reads and writes, beside the declared fields.
+_LIBRARY_KEYS = frozenset(GenerationConfig().to_dict()) | frozenset(
+    [
+        "_attn_implementation_autoset",
+        "_commit_hash",
+        "_name_or_path",
+        "attn_implementation",
+        "auto_map",
+        "experts_implementation",
+        "id2label",
+        "is_encoder_decoder",
+        "label2id",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "partial_rotary_factor",
+        "per_layer_config",
+        "quantization_config",
+        "return_dict",
+        "rope_scaling",
+        "rope_theta",
+        "torch_dtype",
+        "transformers_version",
+    ]
+)
+# What older versions of the library wrote into every file; nothing reads it.
+_LEGACY_KEYS = frozenset(
+    [
+        "add_cross_attention",
+        "cross_attention_hidden_size",
+        "finetuning_task",
+        "is_decoder",
+        "prefix",
+        "pruned_heads",
+        "sep_token_id",
+        "task_specific_params",
+        "tf_legacy_loss",
+        "tie_encoder_decoder",
+        "tie_word_embeddings",
+        "tokenizer_class",
+        "torchscript",
+        "use_bfloat16",
+        "decoder_start_token_id",
+        "head_dim",
+        "qk_head_dim",
+    ]
+)
+
+
+class _OfficialConfig(PreTrainedConfig):
+    """Shared checks of the four configurations."""
+
+    ignored_keys: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
+        for alias, name in self.attribute_map.items():
+            if alias in kwargs:
+                setattr(self, name, kwargs.pop(alias))
+        unused = (_LEGACY_KEYS | self.ignored_keys | {"auto_map"}) - self._field_names()
+        kwargs = {key: value for key, value in kwargs.items() if key not in unused}
+        self._refuse_unknown(kwargs)
+        super().__post_init__(**kwargs)
+
+    def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
+        unknown = sorted(key for key in kwargs if key not in _LIBRARY_KEYS)
+        if unknown:
+            known = sorted(self._field_names() | set(self.attribute_map))
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; remove it."
+            where = self.base_config_key or "the configuration"
+            raise CheckpointError(f"Unknown key {unknown[0]!r} in {where}{hint}")
+
+    @classmethod
+    def _field_names(cls) -> set[str]:
+        return set(cls.__dataclass_fields__)
+
+
+@strict
+class DeepseekVLV2VisionConfig(_OfficialConfig):
+    """The SigLIP tower: by default SO400M with 14-pixel patches at 384 pixels.
+
+    `mlp_ratio` times `width`, rounded down, is the width of the MLPs.
+    """
+
+    model_type = "vision"
+    base_config_key = "vision_config"
+    attribute_map: ClassVar = {
+        "hidden_size": "width",
+        "num_hidden_layers": "layers",
+        "num_attention_heads": "heads",
+    }
+    # Switches of the original's timm-like class, at their only working value in every release.
+    ignored_keys = frozenset(
+        [
+            "class_token",
+            "cls",
+            "deterministic",
+            "dynamic_img_size",
+            "global_pool",
+            "ignore_head",
+            "num_classes",
+            "num_recomputing_layers",
+            "params",
+            "select_feature",
+            "select_layer",
+            "use_checkpoint",
+            "weight_init",
+        ]
+    )
+
+    model_name: str = "siglip_so400m_patch14_384"
+    width: int = 1152
+    layers: int = 27
+    heads: int = 16
+    mlp_ratio: float | int = 3.7362
+    patch_size: int = 14
+    image_size: int = 384
+    initializer_range: float = 0.02
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width of the hidden layer of the MLPs."""
+        return int(self.width * self.mlp_ratio)
+
+    @property
+    def patches_per_side(self) -> int:
+        """Patches along a side; pixels that do not fill one are dropped (384 = 27 * 14 + 6)."""
+        return self.image_size // self.patch_size
+
+    def validate_architecture(self) -> None:
+        """Checks that the heads share the width evenly."""
+        if self.width % self.heads:
+            raise ValueError(
+                f"vision_config: width {self.width} is not a multiple of heads {self.heads}"
+            )
+
+
+@strict
+class DeepseekVLV2ProjectorConfig(_OfficialConfig):
+    """The adaptor between tower and language model: 2x2 fold and a GELU MLP."""
+
+    model_type = "mlp_projector"
+    base_config_key = "projector_config"
+    ignored_keys = frozenset({"cls", "params", "token_pooling"})
+
+    projector_type: str = "downsample_mlp_gelu"
+    input_dim: int = 1152
+    n_embed: int = 2048
+    depth: int = 2
+    mlp_ratio: int = 1
+    downsample_ratio: int = 2
+    initializer_range: float = 0.02
+
+    def validate_architecture(self) -> None:
+        """Checks that the projector is of the one kind that the released models use."""
+        if self.projector_type != "downsample_mlp_gelu":
+            raise ValueError(
+                f"projector_config: projector_type {self.projector_type!r} is not supported; "
+                "only 'downsample_mlp_gelu' is"
+            )
+
+
+@strict
+class DeepseekVLV2LanguageConfig(_OfficialConfig):
+    """The DeepSeekMoE language model; the defaults are those of the original DeepseekV2Config."""
+
+    model_type = "deepseek_v2"
+    base_config_key = "language_config"
+    keys_to_ignore_at_inference = ("past_key_values",)
+    attribute_map: ClassVar = {
+        "num_experts": "n_routed_experts",
+        "num_local_experts": "n_routed_experts",
+        "router_aux_loss_coef": "aux_loss_alpha",
+    }
+    ignored_keys = frozenset({"ep_size", "lm_head", "pretraining_tp", "rm_head", "mlp_bias"})
+    base_model_tp_plan: ClassVar = {
+        "layers.*.self_attn.q_proj": "colwise",
+        "layers.*.self_attn.k_proj": "colwise",
+        "layers.*.self_attn.v_proj": "colwise",
+        "layers.*.self_attn.q_b_proj": "colwise",
+        "layers.*.self_attn.kv_a_proj_with_mqa": "mla_kv_a_proj",
+        "layers.*.self_attn.kv_b_proj": "colwise",
+        "layers.*.self_attn.o_proj": "rowwise",
+        "layers.*.mlp.experts.gate_up_proj": "packed_colwise",
+        "layers.*.mlp.experts.down_proj": "rowwise",
+        "layers.*.mlp.experts": "moe_tp_experts",
+        "layers.*.mlp.shared_experts.gate_proj": "colwise",
+        "layers.*.mlp.shared_experts.up_proj": "colwise",
+        "layers.*.mlp.shared_experts.down_proj": "rowwise",
+        "layers.*.mlp.gate_proj": "colwise",
+        "layers.*.mlp.up_proj": "colwise",
+        "layers.*.mlp.down_proj": "rowwise",
+    }
+    base_model_ep_plan: ClassVar = {
+        "layers.*.mlp.experts.gate_up_proj": "grouped_gemm",
+        "layers.*.mlp.experts.down_proj": "grouped_gemm",
+        "layers.*.mlp.experts": "ep_dispatch_experts",
+    }
+    base_model_pp_plan: ClassVar = {
+        "embed_tokens": (["input_ids"], ["inputs_embeds"]),
+        "layers": (["hidden_states", "attention_mask"], ["hidden_states"]),
+        "norm": (["hidden_states"], ["hidden_states"]),
+    }
+
+    vocab_size: int = 102400
+    hidden_size: int = 4096
+    intermediate_size: int = 11008
+    moe_intermediate_size: int = 1407
+    num_hidden_layers: int = 30
+    num_attention_heads: int = 32
+    num_key_value_heads: int | None = None
+    n_shared_experts: int | None = None
+    n_routed_experts: int | None = None
+    num_experts_per_tok: int | None = None
+    routed_scaling_factor: float | int = 1.0
+    scoring_func: str = "softmax"
+    topk_method: str = "greedy"
+    n_group: int | None = None
+    topk_group: int | None = None
+    norm_topk_prob: bool = False
+    moe_layer_freq: int = 1
+    first_k_dense_replace: int = 0
+    aux_loss_alpha: float | int = 0.001
+    seq_aux: bool = True
+    output_router_logits: bool = False
+    use_mla: bool = True
+    kv_lora_rank: int | None = 512
+    q_lora_rank: int | None = 1536
+    qk_nope_head_dim: int | None = 128
+    qk_rope_head_dim: int | None = 64
+    v_head_dim: int | None = 128
+    hidden_act: str = "silu"
+    max_position_embeddings: int = 2048
+    initializer_range: float = 0.02
+    rms_norm_eps: float = 1e-6
+    use_cache: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = 100000
+    eos_token_id: int | list[int] | None = 100001
+    tie_word_embeddings: bool = False
+    rope_parameters: dict | None = None
+    attention_bias: bool = False
+    attention_dropout: float | int = 0.0
+
+    def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
+        if self.num_key_value_heads is None:
+            self.num_key_value_heads = self.num_attention_heads
+        super().__post_init__(**kwargs)
+
+    @property
+    def rope_theta(self) -> float:
+        """Base of the rotary frequencies."""
+        return float((self.rope_parameters or {}).get("rope_theta", 10000.0))
+
+    @property
+    def head_dim(self) -> int:
+        """Rotated width of a head."""
+        if self.use_mla:
+            return self.qk_rope_head_dim or 0
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Width of a head's query and key."""
+        if self.use_mla:
+            return (self.qk_nope_head_dim or 0) + (self.qk_rope_head_dim or 0)
+        return self.head_dim
+
+    def is_moe_layer(self, layer: int) -> bool:
+        """Whether decoder layer `layer` has routed experts instead of one dense MLP."""
+        return (
+            self.n_routed_experts is not None
+            and layer >= self.first_k_dense_replace
+            and layer % self.moe_layer_freq == 0
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the base class, and `rope_theta` under its official name."""
+        return {**super().to_dict(), "rope_theta": self.rope_theta}
+
+    def validate_architecture(self) -> None:
+        """Checks what the model classes rely on."""
+        if self.use_mla and not all((self.kv_lora_rank, self.qk_rope_head_dim, self.v_head_dim)):
+            raise ValueError(
+                "language_config: use_mla needs kv_lora_rank, qk_rope_head_dim and v_head_dim; "
+                "set them, or use_mla to false"
+            )
+        if not self.use_mla and self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"language_config: hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        if (self.rope_parameters or {}).get("rope_type", "default") != "default":
+            raise ValueError(
+                f"language_config: rope_scaling {self.rope_parameters} is not supported; "
+                "DeepSeek-VL2 uses plain rotary embeddings"
+            )
+        self._validate_router()
+
+    def _validate_router(self) -> None:
+        choices = {
+            "scoring_func": ("softmax", "sigmoid"),
+            "topk_method": ("greedy", "group_limited_greedy", "noaux_tc"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"language_config: {name} {getattr(self, name)!r} is not one of {allowed}"
+                )
+        experts, top_k = self.n_routed_experts, self.num_experts_per_tok
+        if experts is not None and not (top_k and 0 < top_k <= experts):
+            raise ValueError(
+                f"language_config: num_experts_per_tok {top_k} does not fit "
+                f"n_routed_experts {experts}"
+            )
+        if experts is not None and experts % (self.n_group or 1):
+            raise ValueError(
+                f"language_config: n_routed_experts {experts} is not a multiple of "
+                f"n_group {self.n_group}"
+            )
+
+
+@strict
+class DeepseekVLV2Config(_OfficialConfig):
+    """The whole model.
+
+    `image_token_id` is the id of `<image>` in the tokenizer. The released files do not have it;
+    loading a checkpoint supplies it from the tokenizer beside the weights.
+    """
+
+    model_type = "deepseek_vl_v2"
+    attribute_map: ClassVar = {"text_config": "language_config"}
+    sub_configs: ClassVar = {
+        "vision_config": DeepseekVLV2VisionConfig,
+        "projector_config": DeepseekVLV2ProjectorConfig,
+        "language_config": DeepseekVLV2LanguageConfig,
+    }
+
+    vision_config: dict | PreTrainedConfig | None = None
+    projector_config: dict | PreTrainedConfig | None = None
+    language_config: dict | PreTrainedConfig | None = None
+    tile_tag: str = "2D"
+    global_view_pos: str = "head"
+    candidate_resolutions: list | tuple = ((384, 384),)
+    image_token_id: int | None = None
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
+        if any(str(name).startswith("DeepseekOCR") for name in self.architectures or ()):
+            raise CheckpointError(
+                f"This is a {self.architectures[0]} checkpoint, which shares its model type with "
+                "DeepSeek-VL2 but is another model; load it with transformers or vLLM."
+            )
+        for alias, name in self.attribute_map.items():
+            if alias in kwargs:
+                setattr(self, name, kwargs.pop(alias))
+        for name, config_class in self.sub_configs.items():
+            value = getattr(self, name)
+            if not isinstance(value, PreTrainedConfig):
+                setattr(self, name, _sub_config(config_class, value))
+        self.candidate_resolutions = [list(pair) for pair in self.candidate_resolutions]
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Checks that the three parts fit each other."""
+        if (self.tile_tag, self.global_view_pos) != ("2D", "head"):
+            raise ValueError(
+                f"tile_tag {self.tile_tag!r} with global_view_pos {self.global_view_pos!r} is not "
+                "supported; DeepSeek-VL2 uses '2D' and 'head'"
+            )
+        pairs = (
+            ("projector_config.input_dim", self.projector_config.input_dim),
+            ("vision_config.width", self.vision_config.width),
+            ("projector_config.n_embed", self.projector_config.n_embed),
+            ("language_config.hidden_size", self.language_config.hidden_size),
+        )
+        for (left, a), (right, b) in (pairs[:2], pairs[2:]):
+            if a != b:
+                raise ValueError(f"{left} {a} differs from {right} {b}")
+
+
+def _sub_config(config_class: type[PreTrainedConfig], value: dict | None) -> PreTrainedConfig:
+    if value is not None and not isinstance(value, dict):
+        raise CheckpointError(
+            f"{config_class.base_config_key} must be a table of keys, not {value!r}."
+        )
+    return config_class(**(value or {}))
+
+
+def config_from_dict(values: dict[str, Any]) -> DeepseekVLV2Config:
+    """Builds a configuration from parsed JSON.
+
+    Raises:
+        CheckpointError: on an unknown key, a value of the wrong type or parts that do not fit.
+    """
+    try:
+        return DeepseekVLV2Config(**values)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The configuration is not usable: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split()).rstrip(".") + "."

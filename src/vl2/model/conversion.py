@@ -1,0 +1,81 @@
+"""Official tensor names on disk, transformers' layout in memory.
+
+On disk every expert has its own tensors; in memory the experts of a layer lie in two. The fused
+`qkv` and the position table of the vision tower stay as they are: a converter for them, run in
+reverse on saving, would also catch the language model's `q_proj`.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import (
+    Concatenate,
+    MergeModulelist,
+    WeightConverter,
+    WeightRenaming,
+)
+
+from vl2.model.configuration import DeepseekVLV2Config
+
+
+def weight_conversions() -> list[WeightRenaming | WeightConverter]:
+    """What turns official names into ours; transformers runs it backwards on saving."""
+    return [
+        WeightRenaming(r"^language\.model\.", "model.language_model."),
+        WeightRenaming(r"^language\.lm_head\.", "lm_head."),
+        WeightRenaming(r"^vision\.", "model.vision_tower."),
+        WeightRenaming(r"^projector\.", "model.projector."),
+        WeightRenaming(r"^image_newline", "model.image_newline"),
+        WeightRenaming(r"^view_seperator", "model.view_seperator"),
+        WeightConverter(
+            source_patterns=["mlp.experts.*.gate_proj.weight", "mlp.experts.*.up_proj.weight"],
+            target_patterns="mlp.experts.gate_up_proj",
+            operations=[MergeModulelist(dim=0), Concatenate(dim=1)],
+        ),
+        WeightConverter(
+            source_patterns="mlp.experts.*.down_proj.weight",
+            target_patterns="mlp.experts.down_proj",
+            operations=[MergeModulelist(dim=0)],
+        ),
+    ]
+
+
+def register_conversions() -> None:
+    """Makes transformers convert checkpoints of our model type; again is harmless."""
+    register_checkpoint_conversion_mapping(
+        DeepseekVLV2Config.model_type, weight_conversions(), overwrite=True
+    )
+
+
+_PREFIXES = {
+    "model.language_model.": "language.model.",
+    "lm_head.": "language.lm_head.",
+    "model.vision_tower.": "vision.",
+    "model.": "",
+}
+
+
+def official_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Names and shapes that a complete checkpoint of `model` has on disk."""
+    tied = model.config.tie_word_embeddings
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, tensor in model.state_dict().items():
+        if tied and name == "lm_head.weight":
+            continue
+        prefix = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
+        official = _PREFIXES[prefix] + name.removeprefix(prefix)
+        shapes.update(_on_disk(official, tuple(tensor.shape)))
+    return shapes
+
+
+def _on_disk(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    stem, _, leaf = name.rpartition(".")
+    if not stem.endswith(".experts"):
+        yield name, shape
+        return
+    experts, rows, columns = shape
+    parts = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}[leaf]
+    for expert in range(experts):
+        for part in parts:
+            yield f"{stem}.{expert}.{part}.weight", (rows // len(parts), columns)

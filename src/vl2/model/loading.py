@@ -1,0 +1,147 @@
+"""Loading a checkpoint folder, or one sentence on why it cannot be loaded.
+
+transformers fills missing tensors with random numbers and says so in a log line. Here the files are
+checked first, by their headers: nothing is allocated before it is clear that all is there.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from vl2.errors import CheckpointError
+from vl2.model.configuration import DeepseekVLV2Config, config_from_dict
+from vl2.model.conversion import official_shapes
+from vl2.model.image_token import find_image_token_id
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.model.registration import register
+
+_INDEX = "model.safetensors.index.json"
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "auto",
+) -> DeepseekVLV2ForCausalLM:
+    """Loads a checkpoint in the official layout, for inference.
+
+    Args:
+        path: folder with `config.json` and safetensors files.
+        device: where to put the model.
+        dtype: of the weights; `auto` for that of the files.
+
+    Raises:
+        CheckpointError: a file is absent, corrupt or half-downloaded, tensors are missing, unknown
+            or of other shapes, or the configuration is not that of a DeepSeek-VL2.
+    """
+    folder = Path(path)
+    config = load_config(folder)
+    check_tensors(folder, config)
+    register()
+    try:
+        model = DeepseekVLV2ForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, local_files_only=True
+        )
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
+    if config.image_token_id is None:
+        config.image_token_id = find_image_token_id(folder)
+    return model.to(device).eval()
+
+
+def load_config(folder: str | os.PathLike[str]) -> DeepseekVLV2Config:
+    """Reads `config.json` of a checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none, or it is not that of a DeepSeek-VL2.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a folder; give the folder of a checkpoint.")
+    values = _read_json(folder / "config.json")
+    model_type = values.get("model_type")
+    if model_type != DeepseekVLV2Config.model_type:
+        raise CheckpointError(
+            f"{folder / 'config.json'} describes a {model_type!r} model, not a "
+            f"{DeepseekVLV2Config.model_type!r}; give a DeepSeek-VL2 checkpoint."
+        )
+    return config_from_dict(values)
+
+
+def check_tensors(folder: Path, config: DeepseekVLV2Config) -> None:
+    """Checks that the files hold just the tensors that the configuration asks for.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    with torch.device("meta"):
+        wanted = official_shapes(DeepseekVLV2ForCausalLM(config))
+    found = _stored_shapes(folder)
+    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing:
+        raise CheckpointError(
+            f"{folder} lacks {_some(missing)}; download the checkpoint again, or its config.json "
+            "belongs to another one."
+        )
+    if unknown:
+        raise CheckpointError(
+            f"{folder} holds {_some(unknown)} that the model does not have; its config.json "
+            "belongs to another checkpoint."
+        )
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise CheckpointError(
+                f"{folder}: tensor {name} has the shape {list(found[name])}, but config.json asks "
+                f"for {list(shape)}."
+            )
+
+
+def _stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in _weight_files(folder):
+        if not file.is_file():
+            raise CheckpointError(f"{file} is absent; download the checkpoint again.")
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - not a mapping
+                    shapes[name] = tuple(tensors.get_slice(name).get_shape())
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{file} is corrupt or only half downloaded ({_one_line(error)}); "
+                "download it again."
+            ) from error
+    return shapes
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / _INDEX).is_file():
+        index = _read_json(folder / _INDEX).get("weight_map")
+        if not isinstance(index, dict):
+            raise CheckpointError(f"{folder / _INDEX} has no weight_map; download it again.")
+        return sorted({folder / str(name) for name in index.values()})
+    return [folder / "model.safetensors"]
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{file} is absent or unreadable; is this a checkpoint?") from error
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON ({_one_line(error)}).") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{file} must hold a JSON object.")
+    return values
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
+    return f"tensor {names[0]}{rest}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,323 @@
+"""DeepSeek-VL2 as a whole: images and tokens in, hidden states or logits out."""
+
+import os
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import (
+    Cache,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.generic import can_return_tuple
+
+from vl2.errors import InputError
+from vl2.model.configuration import DeepseekVLV2Config
+from vl2.model.image_token import find_image_token_id
+from vl2.model.images import encode_tiles, place_rows, rows_per_image
+from vl2.model.language import DeepseekVLV2LanguageModel, DeepseekVLV2PreTrainedModel
+from vl2.model.loss import (
+    IGNORED,
+    keep_positions,
+    next_labels,
+    router_balance,
+    supervised_positions,
+)
+from vl2.model.outputs import DeepseekVLV2CausalLMOutput, DeepseekVLV2ModelOutput
+from vl2.model.projector import DeepseekVLV2Projector
+from vl2.model.vision import DeepseekVLV2VisionModel
+from vl2.ops.balance import corrected_bias
+
+_HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+
+class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
+    """Vision tower, projector and language model, without a head."""
+
+    def __init__(self, config: DeepseekVLV2Config) -> None:
+        super().__init__(config)
+        self.vision_tower = DeepseekVLV2VisionModel(config.vision_config)
+        self.projector = DeepseekVLV2Projector(config.projector_config)
+        self.language_model = DeepseekVLV2LanguageModel(config.language_config)
+        width = config.language_config.hidden_size
+        self.image_newline = nn.Parameter(torch.empty(width))
+        self.view_seperator = nn.Parameter(torch.empty(width))  # [sic], as in the checkpoints
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding."""
+        return self.language_model.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the token embedding."""
+        self.language_model.embed_tokens = value
+
+    @can_return_tuple
+    def get_image_features(
+        self,
+        pixel_values: torch.Tensor,
+        images_spatial_crop: torch.Tensor,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> BaseModelOutputWithPooling:
+        """Encodes images.
+
+        Args:
+            pixel_values: tiles of all images `[n, 3, s, s]`.
+            images_spatial_crop: columns and rows of local tiles per image `[images, 2]`.
+            **kwargs: ignored; generation passes all that it has.
+
+        Returns:
+            `pooler_output` holds per image its rows `[r, d]`; `last_hidden_state` the projected
+            tiles `[n, q * q, d]`.
+        """
+        tiles = encode_tiles(self.vision_tower, self.projector, pixel_values)
+        rows = rows_per_image(tiles, images_spatial_crop, self.image_newline, self.view_seperator)
+        return BaseModelOutputWithPooling(last_hidden_state=tiles, pooler_output=rows)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        images_spatial_crop: torch.Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> DeepseekVLV2ModelOutput:
+        """Runs tokens and images; arguments as in `DeepseekVLV2ForCausalLM.forward`."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError("Give either input_ids or inputs_embeds, not both and not none.")
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if encoded is None and pixel_values is not None and pixel_values.shape[0] > 0:
+            if images_spatial_crop is None:
+                raise InputError("pixel_values needs images_spatial_crop, the grid of each image.")
+            encoded = self.get_image_features(pixel_values, images_spatial_crop, return_dict=True)
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        rows = None
+        if encoded is not None:
+            rows = torch.cat(list(encoded.pooler_output))
+            inputs_embeds = place_rows(inputs_embeds, self._image_slots(input_ids), rows)
+        outputs = self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        outputs.image_hidden_states = rows
+        return outputs
+
+    def _image_slots(self, input_ids: torch.Tensor | None) -> torch.Tensor:
+        if input_ids is None:
+            raise InputError("Images need input_ids, to know where they belong.")
+        if self.config.image_token_id is None:
+            raise InputError(
+                "config.image_token_id is not set: set it to the id of <image> in the tokenizer."
+            )
+        return input_ids == self.config.image_token_id
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, DeepseekVLV2Model):
+            std = module.image_newline.shape[-1] ** -0.5
+            init.normal_(module.image_newline, std=std)
+            init.normal_(module.view_seperator, std=std)
+
+
+class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
+    """The model with its language head; what checkpoints hold."""
+
+    _tied_weights_keys: ClassVar = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan: ClassVar = {"lm_head": "colwise_gather_output"}
+    _pp_plan: ClassVar = {"lm_head": (["hidden_states"], ["logits"])}
+
+    def __init__(self, config: DeepseekVLV2Config) -> None:
+        super().__init__(config)
+        language = config.language_config
+        self.model = DeepseekVLV2Model(config)
+        self.lm_head = nn.Linear(language.hidden_size, language.vocab_size, bias=False)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """As `PreTrainedModel.from_pretrained`; takes the id of `<image>` from the tokenizer.
+
+        The released `config.json` files do not state it.
+        """
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        config = (loaded[0] if isinstance(loaded, tuple) else loaded).config
+        if config.image_token_id is None and pretrained_model_name_or_path is not None:
+            hub = {key: kwargs[key] for key in _HUB_KEYS if key in kwargs}
+            config.image_token_id = find_image_token_id(pretrained_model_name_or_path, **hub)
+        return loaded
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        images_spatial_crop: torch.Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        output_router_logits: bool | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> DeepseekVLV2CausalLMOutput:
+        """Runs a batch.
+
+        Args:
+            input_ids: `[b, t]`; every row of an image is one `<image>` token.
+            attention_mask: 1 at tokens, 0 at padding, `[b, t + cached]`; on either side.
+            position_ids: `[b, t]`; None to count tokens. Starting anew within a row (and no
+                attention mask) marks packed documents, which do not see each other.
+            past_key_values: a cache to read and extend.
+            inputs_embeds: `[b, t, d]` instead of `input_ids`, for prompts without images.
+            pixel_values: tiles of all images of the batch in order, `[n, 3, s, s]`.
+            images_spatial_crop: columns and rows of local tiles of each image, `[images, 2]`.
+            mm_encoder_outputs: `{"image": get_image_features(...)}` instead of the pixels.
+            labels: `[b, t]`, -100 where nothing is learnt. Adds the loss to the output.
+            use_cache: whether to return a cache; not while training.
+            logits_to_keep: see `vl2.model.loss.keep_positions`. With labels a boolean mask must
+                cover the supervised positions; `supervised_positions(labels)` is that mask.
+            output_router_logits: whether to record the router, for the balance loss and the load.
+            **kwargs: passed on to the attention kernels and the loss.
+
+        Raises:
+            InputError: images and `<image>` tokens do not fit together.
+        """
+        language = self.config.language_config
+        if output_router_logits is None:
+            output_router_logits = language.output_router_logits
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            pixel_values=pixel_values,
+            images_spatial_crop=images_spatial_crop,
+            mm_encoder_outputs=mm_encoder_outputs,
+            use_cache=use_cache,
+            output_router_logits=output_router_logits,
+            output_router_indices=output_router_logits,
+            **{**kwargs, "return_dict": True},
+        )
+        hidden = outputs.last_hidden_state
+        logits = self.lm_head(keep_positions(hidden, logits_to_keep))
+        loss = aux_loss = expert_load = None
+        if labels is not None:
+            loss = self._cross_entropy(logits, labels, logits_to_keep, **kwargs)
+        if outputs.router_logits:
+            mask = None if attention_mask is None else attention_mask[:, -hidden.shape[1] :].bool()
+            aux_loss, expert_load = router_balance(
+                outputs.router_logits, outputs.router_indices, mask, hidden.shape[:2], language
+            )
+            if loss is not None:
+                loss = loss + language.aux_loss_alpha * _batch_share(labels, **kwargs) * aux_loss
+        return DeepseekVLV2CausalLMOutput(
+            loss=loss,
+            aux_loss=aux_loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            router_logits=outputs.router_logits,
+            expert_load=expert_load,
+            image_hidden_states=outputs.image_hidden_states,
+        )
+
+    def _cross_entropy(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        kept: int | torch.Tensor,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> torch.Tensor:
+        targets = keep_positions(next_labels(labels), kept).to(logits.device)
+        if not (targets != IGNORED).any():
+            # A mean over nothing is NaN; such a batch teaches nothing.
+            return logits.sum() * 0.0
+        return self.loss_function(
+            logits=logits,
+            labels=None,
+            shift_labels=targets,
+            vocab_size=self.config.language_config.vocab_size,
+            **kwargs,
+        )
+
+    @torch.no_grad()
+    def correct_router_biases(self, expert_load: torch.Tensor, step: float) -> None:
+        """Moves the correction biases (noaux_tc) one step against the load.
+
+        Args:
+            expert_load: tokens per expert `[mixture layers, e]` since the last call, as forward
+                returns it, summed over batches and devices.
+            step: size of the step, 0.001 in the pre-training of the released base model.
+        """
+        routers = [
+            layer.mlp.gate
+            for layer in self.model.language_model.layers
+            if hasattr(layer.mlp, "gate") and layer.mlp.gate.e_score_correction_bias is not None
+        ]
+        for gate, load in zip(routers, expert_load, strict=True):
+            bias = gate.e_score_correction_bias
+            bias.copy_(corrected_bias(bias, load.to(bias.device), step))
+
+    def generate(
+        self,
+        inputs: torch.Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: LogitsProcessorList | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Generates as `GenerationMixin.generate` does, but never the `<image>` token."""
+        processors = LogitsProcessorList(logits_processor or [])
+        if self.config.image_token_id is not None:
+            processors.append(_NeverToken(self.config.image_token_id))
+        return super().generate(inputs, generation_config, processors, **kwargs)
+
+
+class _NeverToken(LogitsProcessor):
+    """Takes one token out of the choice: a sampled `<image>` would stand for no picture."""
+
+    def __init__(self, token_id: int) -> None:
+        self.token_id = token_id
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        banned = torch.zeros_like(scores, dtype=torch.bool)
+        banned[:, self.token_id] = True
+        return scores.masked_fill(banned, -torch.inf)
+
+
+def _batch_share(
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    **_: Any,  # noqa: ANN401
+) -> torch.Tensor | float:
+    # Under gradient accumulation the cross-entropy of a part is divided by the items of the whole;
+    # the balance loss must be weighted alike, or it would count once per part.
+    if num_items_in_batch is None:
+        return 1.0
+    return supervised_positions(labels).sum() / num_items_in_batch

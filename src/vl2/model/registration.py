@@ -1,0 +1,21 @@
+"""Making transformers' Auto classes know `deepseek_vl_v2`."""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+)
+
+from vl2.model.configuration import DeepseekVLV2Config
+from vl2.model.conversion import register_conversions
+from vl2.model.modeling import DeepseekVLV2ForCausalLM, DeepseekVLV2Model
+
+
+def register() -> None:
+    """Registers configuration, models and checkpoint conversion; again is harmless."""
+    AutoConfig.register(DeepseekVLV2Config.model_type, DeepseekVLV2Config, exist_ok=True)
+    AutoModel.register(DeepseekVLV2Config, DeepseekVLV2Model, exist_ok=True)
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        auto.register(DeepseekVLV2Config, DeepseekVLV2ForCausalLM, exist_ok=True)
+    register_conversions()
