@@ -129,7 +129,7 @@ ConversationLike: TypeAlias = Conversation | str | Sequence[Message | Mapping[st
 """Everything that `as_conversation` accepts."""
 
 
-def as_conversation(x: ConversationLike, images: Iterable[Picture] = ()) -> Conversation:
+def as_conversation(x: ConversationLike, images: Picture | Iterable[Picture] = ()) -> Conversation:
     r"""Turn any accepted spelling into a `Conversation`.
 
     Accepted are a `Conversation`; a question (the pictures in `images` are put before it, each as
@@ -142,7 +142,7 @@ def as_conversation(x: ConversationLike, images: Iterable[Picture] = ()) -> Conv
 
     Args:
         x: the conversation in any of these spellings.
-        images: pictures that `x` refers to but does not hold.
+        images: pictures that `x` refers to but does not hold; one alone needs no list.
 
     Raises:
         ConversationError: unknown roles or parts, or counts of `<image>` and pictures that differ.

@@ -1,0 +1,73 @@
+"""`vl2 ask`: a question about pictures."""
+
+from typing import Annotated
+
+import typer
+
+from vl2.cli import options, terminal
+from vl2.errors import InputError
+
+
+def command(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURE... QUESTION",
+            help="Picture files (- reads one from standard input), then the question.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = "nano",
+    as_json: options.AsJson = False,
+    draw: options.Draw = None,
+    temperature: options.Temperature = 0.0,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 512,
+    seed: options.Seed = None,
+    max_tiles: options.MaxTiles = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Ask a question about one or several pictures; the answer streams to standard output.
+
+    What the model points at follows the answer, a box a line: left, top, right and bottom in
+    pixels of the (last) picture, and the label.
+    """
+    *names, question = words
+    _check_order(names, question)
+    if draw is not None and not names:
+        raise InputError("There is no picture to draw on: name one before the question.")
+    terminal.check_drawing(draw)
+    pictures = [terminal.picture_of(name) for name in names]
+    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    stream = assistant.stream(
+        question,
+        pictures,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        max_tiles=max_tiles,
+    )
+    if as_json:
+        terminal.show_json(stream.answer)
+    else:
+        terminal.show(terminal.readable(stream))
+        terminal.show_boxes(stream.answer.boxes)
+    if not quiet:
+        terminal.tell_if_cut(stream.answer)
+    if draw is not None:
+        terminal.save_drawing(pictures[-1], stream.answer, draw, quiet=quiet)
+
+
+def _check_order(names: list[str], question: str) -> None:
+    if question == terminal.STDIN or terminal.is_file(question):
+        raise InputError(
+            f"The last word must be the question, but {question!r} is a picture: "
+            'write vl2 ask PICTURE... "QUESTION".'
+        )
+    if not question.strip():
+        raise InputError("The question is empty: ask something.")
+    if names.count(terminal.STDIN) > 1:
+        raise InputError("Standard input can give only one picture: write - once.")

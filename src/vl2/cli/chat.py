@@ -1,0 +1,211 @@
+"""`vl2 chat`: a conversation about pictures, turn by turn."""
+
+import contextlib
+import importlib
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2.cli import options, terminal
+from vl2.errors import InputError, VL2Error
+
+if TYPE_CHECKING:
+    from vl2.chat import Conversation
+    from vl2.engine import Stream
+
+_HELP = """\
+Type a question and press Enter. A line that is only the path of a picture adds that picture.
+  /image PATH   add a picture to the next question
+  /clear        begin a new conversation
+  /save FILE    save the conversation as JSON
+  /help         show this
+  /quit         leave, as Ctrl-D does; Ctrl-C stops an answer"""
+
+
+def command(
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PICTURE]...", help="Pictures to begin with.", show_default=False),
+    ] = None,
+    model: options.Model = "nano",
+    temperature: options.Temperature = 0.0,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 512,
+    seed: options.Seed = None,
+    max_tiles: options.MaxTiles = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Talk about pictures, turn by turn; /help inside shows how.
+
+    Questions may also come from a pipe, one a line; then the first mistake ends it.
+    """
+    for picture in pictures or ():
+        _check_picture(picture)
+    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    ask = partial(
+        assistant.stream,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        max_tiles=max_tiles,
+    )
+    talk = _Talk(ask, pictures or (), quiet=quiet)
+    interactive = sys.stdin.isatty()
+    if interactive:
+        talk.tell("ask something; /help shows what else you can do.")
+    for line in _typed() if interactive else sys.stdin:
+        try:
+            if not talk.take(line.strip()):
+                break
+        except VL2Error as error:
+            if not interactive:
+                raise
+            terminal.note(str(error))
+
+
+class _Talk:
+    """A conversation and the pictures that wait for its next question.
+
+    Args:
+        ask: streams the answer to a conversation.
+        pictures: pictures to begin with.
+        quiet: leave out notes.
+    """
+
+    def __init__(
+        self, ask: "Callable[[Conversation], Stream]", pictures: Sequence[str], *, quiet: bool
+    ) -> None:
+        from vl2.chat import Conversation
+
+        self._ask = ask
+        self._waiting = list(pictures)
+        self._quiet = quiet
+        self._conversation = Conversation()
+
+    def tell(self, sentence: str) -> None:
+        """Write a note, unless none are wanted."""
+        if not self._quiet:
+            terminal.note(sentence)
+
+    def take(self, line: str) -> bool:
+        """Do what a line says; returns whether the conversation goes on."""
+        path = _path(line)
+        word, _, rest = line.partition(" ")
+        if terminal.is_file(path) and line:
+            self._add(path)
+        elif word in ("/quit", "/exit"):
+            return False
+        elif line.startswith("/"):
+            self._obey(word, rest.strip())
+        elif line:
+            self._answer(line)
+        return True
+
+    def _obey(self, word: str, rest: str) -> None:
+        if word == "/image" and rest:
+            self._add(_path(rest))
+        elif word == "/clear":
+            self._waiting.clear()
+            self._conversation = type(self._conversation)()
+            self.tell("a new conversation begins.")
+        elif word == "/save" and rest:
+            self._save(Path(_path(rest)).expanduser())
+        elif word == "/help":
+            typer.echo(_HELP, err=True)
+        else:
+            raise InputError(f"The command {word!r} is unknown or lacks its file: see /help.")
+
+    def _add(self, path: str) -> None:
+        _check_picture(path)
+        self._waiting.append(path)
+        self.tell(f"{path} goes with the next question.")
+
+    def _answer(self, question: str) -> None:
+        from vl2.chat import IMAGE_TOKEN, Message, Text, as_conversation
+
+        # Should they not fit, the same pictures must not spoil the next question too.
+        pictures, self._waiting = self._waiting, []
+        asked = self._conversation.add(as_conversation(question, pictures).messages[0])
+        stream = self._ask(asked)
+        try:
+            terminal.show(terminal.readable(stream))
+            terminal.show_boxes(stream.answer.boxes)
+            if not self._quiet:
+                terminal.tell_if_cut(stream.answer)
+        except KeyboardInterrupt:
+            stream.close()
+            typer.echo()
+            self.tell("stopped.")
+        # A model may spell the placeholder letter by letter; no picture stands for it.
+        said = stream.text.replace(IMAGE_TOKEN, "")
+        self._conversation = asked.add(Message("assistant", (Text(said),)))
+
+    def _save(self, target: Path) -> None:
+        messages = [
+            {
+                "role": message.role,
+                "content": message.content,
+                **({"images": [i.source for i in message.images]} if message.images else {}),
+            }
+            for message in self._conversation.messages
+        ]
+        try:
+            target.write_text(
+                json.dumps(messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            raise InputError(
+                f"{str(target)!r} cannot be written ({error.strerror}): name another file."
+            ) from error
+        self.tell(f"{len(messages)} messages saved in {target}.")
+
+
+def _typed() -> Iterator[str]:
+    """Lines that somebody types, until Ctrl-D."""
+    with contextlib.suppress(ImportError):  # line editing; not on Windows
+        importlib.import_module("readline")
+    while (line := _line()) is not None:
+        yield line
+
+
+def _line() -> str | None:
+    """One line that somebody types: empty after Ctrl-C, none after Ctrl-D."""
+    shown = sys.stdout.isatty()
+    if not shown:
+        typer.echo("> ", err=True, nl=False)
+    try:
+        return input("> " if shown else "")
+    except EOFError:
+        typer.echo(err=True)
+        return None
+    except KeyboardInterrupt:
+        typer.echo("\n(Ctrl-D leaves)", err=True)
+        return ""
+
+
+def _check_picture(path: str) -> None:
+    """Open a picture once, so that a bad one is told before a question is asked with it."""
+    from vl2.processing.images import open_image
+
+    if path == terminal.STDIN:
+        raise InputError("Standard input carries the questions here: name a picture file.")
+    open_image(path)
+
+
+def _path(text: str) -> str:
+    """The path in a line, as typed, quoted, or escaped the way terminals paste dropped files."""
+    words = [text]
+    if not terminal.is_file(text):
+        with contextlib.suppress(ValueError):  # a quotation mark without its partner
+            words = shlex.split(text)
+    path = words[0] if len(words) == 1 else text
+    return str(Path(path).expanduser()) if path.startswith("~") else path

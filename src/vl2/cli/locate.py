@@ -1,0 +1,59 @@
+"""`vl2 locate`: where something is in a picture."""
+
+from typing import Annotated
+
+import typer
+
+from vl2.cli import options, terminal
+
+
+def command(
+    picture: Annotated[
+        str,
+        typer.Argument(help="A picture file; - reads it from standard input.", show_default=False),
+    ],
+    phrase: Annotated[
+        str, typer.Argument(help='What to find, such as "the red box".', show_default=False)
+    ],
+    model: options.Model = "nano",
+    as_json: options.AsJson = False,
+    draw: options.Draw = None,
+    temperature: options.Temperature = 0.0,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 512,
+    seed: options.Seed = None,
+    max_tiles: options.MaxTiles = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Find something in a picture and give its boxes.
+
+    One line a box: left, top, right and bottom in pixels of the picture, and the label. Where the
+    model sees no such thing, what it says instead.
+    """
+    from vl2.grounding import locate_question
+
+    question = locate_question(phrase)
+    terminal.check_drawing(draw)
+    opened = terminal.picture_of(picture)
+    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    answer = assistant.ask(
+        opened,
+        question,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        max_tiles=max_tiles,
+    )
+    if as_json:
+        terminal.show_json(answer)
+    elif answer.boxes:
+        terminal.show_boxes(answer.boxes)
+    else:
+        terminal.show([answer.readable])
+    if not quiet:
+        terminal.tell_if_cut(answer)
+    if draw is not None:
+        terminal.save_drawing(opened, answer, draw, quiet=quiet)

@@ -1,0 +1,38 @@
+"""Options that the verbs which ask a model share."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+Model: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="nano (embedded); tiny, small or base (the released ones, downloaded on first use); "
+        "a folder; or a repository on huggingface.co.",
+    ),
+]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Dtype: TypeAlias = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Temperature: TypeAlias = Annotated[
+    float, typer.Option(help="0 takes the likeliest word each time; more varies more.")
+]
+TopP: TypeAlias = Annotated[
+    float, typer.Option(help="Sample only among the likeliest words of this total probability.")
+]
+MaxTokens: TypeAlias = Annotated[int, typer.Option(help="Length limit of an answer.")]
+Seed: TypeAlias = Annotated[
+    int | None, typer.Option(help="The same seed gives the same answer.", show_default=False)
+]
+MaxTiles: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="Cut a picture into at most so many tiles.", show_default=False),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Draw: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT.png", help="Save the picture with the boxes drawn."),
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]

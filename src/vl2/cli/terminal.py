@@ -1,0 +1,154 @@
+"""Between the terminal and the library: loading quietly, streaming, pictures in and out.
+
+Standard output carries answers and nothing else; `note` writes to standard error.
+"""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from vl2.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from vl2.chat import Picture
+    from vl2.engine import Answer, Assistant, Stream
+    from vl2.grounding import Box
+
+STDIN = "-"
+
+# What a model writes is shown as text: it must not move the cursor or change the terminal.
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def note(sentence: str) -> None:
+    """Tell the user something that is not part of the answer."""
+    typer.echo(f"vl2: {sentence}", err=True)
+
+
+def load_assistant(model: str, device: str, dtype: str, *, quiet: bool = False) -> "Assistant":
+    """Load a model, say which one answers, and keep the libraries underneath from talking."""
+    warnings.simplefilter("ignore")
+    import transformers
+
+    from vl2.engine import load
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    assistant = load(model, device, dtype)
+    if not quiet:
+        note(_introduction(model, assistant))
+    return assistant
+
+
+def _introduction(model: str, assistant: "Assistant") -> str:
+    from vl2.engine.sources import EMBEDDED, RELEASES
+
+    where = f"on {assistant.device} in {assistant.dtype}"
+    if model != EMBEDDED:
+        return f"{model} answers {where}."
+    tiny = RELEASES["tiny"]
+    return (
+        f"the embedded vl2-nano answers {where}; it knows simple shapes, colours and short words. "
+        f"For real use: --model tiny ({tiny.repository}, a download of {tiny.gigabytes} GB)."
+    )
+
+
+def picture_of(word: str) -> "Picture":
+    """The picture that a word of the command line stands for; `-` is standard input."""
+    if word != STDIN:
+        return word
+    if sys.stdin.isatty():
+        raise InputError("No picture comes from standard input: pipe one in, or name a file.")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise ImageError("Standard input is empty (0 bytes): pipe a whole picture in.")
+    return data
+
+
+def is_file(word: str) -> bool:
+    """Whether a word names something that exists."""
+    try:
+        return Path(word).expanduser().exists()
+    except (OSError, ValueError):  # too long for a path, or a null byte in it
+        return False
+
+
+def show(pieces: Iterable[str]) -> None:
+    """Write text as it arrives, and a line break at its end."""
+    for piece in pieces:
+        if piece:
+            typer.echo(piece.translate(_CONTROLS), nl=False)
+    typer.echo()
+
+
+def readable(stream: "Stream") -> Iterable[str]:
+    """The text of a stream without tags and coordinates."""
+    from vl2.grounding import Stripper
+
+    stripper = Stripper()
+    for piece in stream:
+        yield stripper.feed(piece)
+    yield stripper.close()
+
+
+def show_boxes(boxes: Iterable["Box"]) -> None:
+    """One line a box: left, top, right, bottom in pixels, then the label."""
+    for box in boxes:
+        corners = ", ".join(str(round(value)) for value in box.corners)
+        typer.echo(f"[{corners}] {box.label}".translate(_CONTROLS).replace("\n", " ").rstrip())
+
+
+def show_json(answer: "Answer") -> None:
+    """The whole answer as one line of JSON."""
+    typer.echo(json.dumps(answer.as_dict(), ensure_ascii=False))
+
+
+def tell_if_cut(answer: "Answer") -> None:
+    """Say so when an answer ended at a limit."""
+    if answer.finish_reason == "length":
+        count = answer.usage.completion_tokens
+        note(f"the answer was cut after {count} tokens (see --max-tokens).")
+
+
+def check_drawing(target: Path | None) -> None:
+    """Refuse a file that a picture could not be saved to, before the model works in vain."""
+    if target is None:
+        return
+    import PIL.Image
+
+    kinds = PIL.Image.registered_extensions()
+    if kinds.get(target.suffix.lower()) not in PIL.Image.SAVE:
+        raise InputError(
+            f"{str(target)!r} has no ending that a picture can be saved under: use .png or .jpg."
+        )
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"The folder of {str(target)!r} does not exist: create it first.")
+
+
+def save_drawing(
+    picture: "Picture", answer: "Answer", target: Path, *, quiet: bool = False
+) -> None:
+    """Draw the boxes of an answer into its picture and save it."""
+    from vl2.grounding import draw
+    from vl2.processing.images import open_image
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        drawn = draw(open_image(picture), answer.boxes)
+    for warning in caught:
+        note(str(warning.message))
+    try:
+        drawn.save(target)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{str(target)!r} cannot be written ({error}): name another file."
+        ) from error
+    if not quiet:
+        count = len(answer.boxes)
+        note(f"{count or 'no'} {'box' if count == 1 else 'boxes'} drawn in {os.fspath(target)}.")
