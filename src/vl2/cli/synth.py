@@ -48,7 +48,7 @@ def command(
         return
     if out is not None:
         written = write(out, split, seed, count, progress=partial(_show_progress, count=count))
-        typer.echo(f"{written} pictures rendered.", err=True)
+        typer.echo(f"Rendered: {written}.", err=True)
         typer.echo(out / ROWS)
 
 

@@ -12,8 +12,8 @@ from vl2.synth.names import (
     SHAPES,
 )
 from vl2.synth.sampling import Sample, Turn, sample
-from vl2.synth.scene import TILING, Thing
 from vl2.synth.templates import vocabulary
+from vl2.synth.things import TILING, Thing
 
 __all__ = [
     "CHARACTERS",

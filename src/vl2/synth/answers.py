@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from vl2.synth.scene import Thing
+from vl2.synth.things import Thing
 
 COORDINATE_STEP = 10
 """Coordinates in answers are multiples of this, so that a small model learns about a hundred

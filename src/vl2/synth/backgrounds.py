@@ -64,13 +64,19 @@ def _dark(rng: random.Random) -> RGB:
     return (rng.randint(0, 50), rng.randint(0, 50), rng.randint(0, 70))
 
 
+def plain(rng: random.Random) -> RGB:
+    """A light colour, or for one in three a dark one: a ground for things to stand out from."""
+    return _light(rng) if rng.random() < 0.68 else _dark(rng)
+
+
 def _graded(rng: random.Random, size: tuple[int, int], colours: tuple[RGB, RGB]) -> Image.Image:
     first, last = colours
     corners = rng.choice(
         ((first, last, first, last), (first, first, last, last), (first, first, first, last))
     )
     small = Image.new("RGB", (2, 2))
-    small.putdata(corners)
+    for i, corner in enumerate(corners):
+        small.putpixel((i % 2, i // 2), corner)
     return small.resize(size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
 
 
@@ -104,7 +110,7 @@ def background(rng: random.Random, width: int, height: int) -> Background:
     kind = rng.random()
     if kind < 0.4:
         return Background(Image.new("RGB", size, (255, 255, 255)), ((255, 255, 255),))
-    first = _light(rng) if rng.random() < 0.68 else _dark(rng)
+    first = plain(rng)
     if kind < 0.7:
         return Background(Image.new("RGB", size, first), (first,))
     if kind < 0.82:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from vl2.errors import InputError
 from vl2.grounding import Box, parse_normalised
 from vl2.synth.sampling import TASK_WEIGHTS, Sample, Turn, sample
-from vl2.synth.scene import KINDS, Thing
+from vl2.synth.scene import KINDS
+from vl2.synth.things import Thing
 
 LEAST_IOU = 0.5
 """A box counts as found from this intersection over union on."""

@@ -85,7 +85,7 @@ def glyph_set(name: str, size: int) -> GlyphSet:
         MissingExtraError: matplotlib, which brings the fonts, is not installed.
     """
     font = _open(name, size)
-    glyphs = {}
+    glyphs: dict[str, Glyph] = {}
     for character in CHARACTERS:
         left, top, right, bottom = font.getbbox(character, anchor="ls")
         mask = Image.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vl2.grounding import parse
 from vl2.processing.images import letterbox
 from vl2.synth.sampling import Sample, sample
-from vl2.synth.scene import TILING
+from vl2.synth.things import TILING
 
 _PICTURE, _CARD, _LINE, _COLUMNS = 192, (560, 290), 15, 3
 _MARGIN = 8

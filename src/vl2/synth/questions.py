@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vl2.synth import templates
 from vl2.synth.answers import reference
 from vl2.synth.names import COLOURS, SHAPES, plural, with_article
-from vl2.synth.scene import Thing
+from vl2.synth.things import Thing
 from vl2.synth.view import (
     View,
     has_clear_order,
@@ -72,25 +72,34 @@ def relation(view: View, rng: random.Random) -> Question | None:
     return question, templates.YES_NO[is_so]
 
 
-def counting(view: View, rng: random.Random) -> Question | None:
-    """How many shapes there are: all, of one kind, of one colour, or both."""
+def _counted(view: View, rng: random.Random) -> tuple[str, int]:
+    """Something to count, and how often it is there."""
     chance = rng.random()
-    if chance < 0.4:
-        these, count = "shapes", len(view.shapes)
-    elif chance < 0.5:
-        noun = rng.choice(("word", "number"))
-        these, count = plural(noun), sum(text.noun == noun for text in view.texts)
-    elif view.shapes and chance < 0.9:
-        thing = rng.choice(view.shapes)
-        if chance < 0.7:
-            these, count = plural(thing.name), len(view.by_shape[thing.name])
-        elif chance < 0.82:
-            these, count = f"{thing.colour} shapes", len(view.by_colour[thing.colour])
-        else:
-            these, count = plural(thing.label), len(view.by_label[thing.label])
-    else:
+    if not view.shapes:
+        chance = 0.6 + 0.2 * chance
+    if chance < 0.45:
+        return "shapes", len(view.shapes)
+    if chance < 0.62:
         name = rng.choice(_SHAPES)
-        these, count = plural(name), len(view.by_shape.get(name, ()))
+        return plural(name), len(view.by_shape.get(name, ()))
+    if chance < 0.76:
+        noun = rng.choice(("word", "number"))
+        return plural(noun), sum(text.noun == noun for text in view.texts)
+    if not view.shapes:
+        return "shapes", 0
+    thing = rng.choice(view.shapes)
+    if chance < 0.88:
+        return plural(thing.name), len(view.by_shape[thing.name])
+    if chance < 0.95:
+        return f"{thing.colour} shapes", len(view.by_colour[thing.colour])
+    return plural(thing.label), len(view.by_label[thing.label])
+
+
+def counting(view: View, rng: random.Random) -> Question | None:
+    """How many shapes there are: all, of one kind, of one colour, or both; or words, or numbers."""
+    these, count = _counted(view, rng)
+    if count == 0 and rng.random() < 0.4:
+        return None
     return rng.choice(templates.COUNTING).format(these=these), str(count)
 
 
@@ -106,8 +115,11 @@ def _absent_label(view: View, rng: random.Random) -> str | None:
 
 
 def _absent_name(view: View, rng: random.Random) -> str | None:
-    """What a picture lacks: "red star", "star" or "red shape"."""
+    """What a picture lacks: "red star", "star", "red shape", "word" or "number"."""
     chance = rng.random()
+    if chance < 0.1:
+        noun = rng.choice(("word", "number"))
+        return None if any(text.noun == noun for text in view.texts) else noun
     if chance < 0.5:
         return _absent_label(view, rng)
     if chance < 0.8:
@@ -117,19 +129,21 @@ def _absent_name(view: View, rng: random.Random) -> str | None:
     return None if hue in view.by_colour else f"{hue} shape"
 
 
+def _present_name(view: View, rng: random.Random) -> str:
+    """What a picture holds: "red star", "star", "red shape", "word" or "number"."""
+    thing = rng.choice(view.things)
+    if thing.kind == "text":
+        return thing.noun
+    return rng.choice((thing.label, thing.label, thing.name, f"{thing.colour} shape"))
+
+
 def existence(view: View, rng: random.Random) -> Question | None:
     """Whether there is something; yes and no alike often."""
     if rng.random() < 0.1:
         question = rng.choice(templates.EXISTENCE).format(one="any text")
         return question, templates.YES_NO[bool(view.texts)]
     is_there = rng.random() < 0.5
-    if not is_there:
-        name = _absent_name(view, rng)
-    elif view.shapes:
-        thing = rng.choice(view.shapes)
-        name = rng.choice((thing.label, thing.label, thing.name, f"{thing.colour} shape"))
-    else:
-        return None
+    name = _present_name(view, rng) if is_there else _absent_name(view, rng)
     if name is None:
         return None
     question = rng.choice(templates.EXISTENCE).format(one=with_article(name))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from vl2.errors import InputError
+from vl2.synth import templates
 from vl2.synth.names import SPLITS
 from vl2.synth.questions import QUESTIONS
-from vl2.synth.scene import KINDS, Character, Scene, Thing, scene
+from vl2.synth.scene import KINDS, scene
+from vl2.synth.things import Character, Scene, Thing
 from vl2.synth.view import View, view_of
 
 TASK_WEIGHTS: dict[str, float] = {
@@ -31,6 +33,9 @@ TASK_WEIGHTS: dict[str, float] = {
     "grounded_caption": 0.7,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
+
+CASUAL = 0.04
+"""The share of questions without a capital and without a mark at the end."""
 
 _READING = ("word", "number", "lines")
 _GIVES_AWAY = frozenset(
@@ -120,7 +125,13 @@ def _turns(
         if found is not None:
             turn = Turn(task, *found)
             chosen.setdefault(_matter(turn), turn)
-    return tuple(sorted(chosen.values(), key=lambda turn: _rank(rng, turn)))
+    ordered = sorted(chosen.values(), key=lambda turn: _rank(rng, turn))
+    return tuple(
+        Turn(turn.task, templates.casual(turn.question), turn.answer)
+        if rng.random() < CASUAL
+        else turn
+        for turn in ordered
+    )
 
 
 def _matter(turn: Turn) -> tuple[str, str]:

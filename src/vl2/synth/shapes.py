@@ -118,13 +118,31 @@ def turned(shape: str, size: float, degrees: float) -> tuple[Points, float, floa
     return corners, width * scale, height * scale
 
 
-def mask(corners: Points, width: float, height: float, stroke: float | None) -> Image.Image:
-    """The antialiased mask of a polygon; `stroke` pixels of outline, or None for a filled one."""
+def hole(shape: str, corners: Points, stroke: float) -> Points:
+    """The corners of the hole in a shape that is an outline `stroke` pixels thick."""
+    if shape != "heart":
+        return inset(corners, stroke)
+    # The many short edges of a heart cross each other near its tip when they move inwards.
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    middle_x, middle_y = (min(xs) + max(xs)) / 2, min(ys) + 0.45 * (max(ys) - min(ys))
+    shrink = 1 - 2.3 * stroke / (max(xs) - min(xs))
+    return tuple(
+        (middle_x + shrink * (x - middle_x), middle_y + shrink * (y - middle_y)) for x, y in corners
+    )
+
+
+def mask(shape: str, corners: Points, stroke: float | None) -> Image.Image:
+    """The antialiased mask of a shape with these corners; `stroke` pixels thick, or None if filled.
+
+    It begins at (0, 0) and ends at the farthest corner.
+    """
     s = _SUPERSAMPLING
-    canvas = Image.new("L", (s * math.ceil(width), s * math.ceil(height)))
+    width = math.ceil(max(x for x, _ in corners))
+    height = math.ceil(max(y for _, y in corners))
+    canvas = Image.new("L", (s * width, s * height))
     draw = ImageDraw.Draw(canvas)
     draw.polygon([(s * x - 0.5, s * y - 0.5) for x, y in corners], fill=255)
     if stroke is not None:
-        inner = inset(corners, stroke)
+        inner = hole(shape, corners, stroke)
         draw.polygon([(s * x - 0.5, s * y - 0.5) for x, y in inner], fill=0)
     return canvas.reduce(s)

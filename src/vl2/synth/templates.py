@@ -51,6 +51,7 @@ TEXT: ONE = (
     "What is written here?",
     "What is written in the picture?",
     "What does it say?",
+    "What does the sign say?",
 )
 ALL_TEXT: ONE = ("Read all the text.", "Read all the text, top to bottom.", *TEXT)
 ONLY: ONE = ("Read the {noun}.", "What is the {noun}?", "What {noun} is this?", *TEXT)
@@ -85,7 +86,17 @@ GROUNDED_CAPTION: ONE = (
 )
 
 NOUNS = ("shape", "text", "word", "number")
-_GLUE = "A An The a an the all and anything"
+_GLUE = "A An The a an the all and any"
+
+
+def casual(question: str) -> str:
+    """A question as it is typed in a hurry: no capital, no mark at its end.
+
+    Questions with tags and quoted strings stay as they are.
+    """
+    if "<|" in question or '"' in question:
+        return question
+    return question[0].lower() + question[1:].rstrip("?.")
 
 
 def vocabulary() -> list[str]:
@@ -96,7 +107,7 @@ def vocabulary() -> list[str]:
     punctuation, and strings in quotation marks.
     """
     texts: list[str] = [_GLUE, NO_TEXT, ABSENT, ABSENT_MANY, *YES_NO, *NOUNS]
-    texts += [names.plural(noun) for noun in (*NOUNS, *names.SHAPES)]
+    texts += [names.plural(noun) for noun in ("shape", "word", "number", *names.SHAPES)]
     texts += [*names.SHAPES, *names.COLOURS]
     texts += [place for row in names.PLACES for place in row]
     texts += [phrase for phrases in RELATIONS.values() for phrase in phrases]
@@ -104,6 +115,7 @@ def vocabulary() -> list[str]:
         texts += templates
     for templates in (ALL_TEXT, ONLY, COLOURED_TEXT, LOCATE, CAPTION, GROUNDED_CAPTION):
         texts += templates
+    texts += [casual(text) for text in texts]
     words: set[str] = set()
     for text in texts:
         words.update(re.findall(r"[A-Za-z]+", re.sub(r"<\|.*?\|>|\{.*?\}", " ", text)))

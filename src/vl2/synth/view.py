@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from vl2.synth.names import PLACES
-from vl2.synth.scene import Scene, Thing
+from vl2.synth.things import Scene, Thing
 
 
 @dataclass(frozen=True, slots=True)
