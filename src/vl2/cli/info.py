@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vl2.errors import CheckpointError
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vl2.model.configuration import DeepseekVLV2Config
     from vl2.model.sizes import ModelSizes
     from vl2.processing.tiling import Tiling
 
@@ -34,11 +37,10 @@ def command(
 
     Only the configuration is read: the released models need not be downloaded.
     """
-    from vl2.model.checkpoints import find_config
     from vl2.model.sizes import model_sizes
     from vl2.processing.tiling import Tiling
 
-    config = find_config(model)
+    config = _config(model)
     tiling = Tiling.from_candidates(
         config.candidate_resolutions,
         config.vision_config.patch_size,
@@ -49,6 +51,21 @@ def command(
         typer.echo(json.dumps(report, indent=2))
     else:
         show(report)
+
+
+def _config(model: str) -> "DeepseekVLV2Config":
+    from vl2.engine.sources import EMBEDDED, RELEASES, find_checkpoint
+    from vl2.model.loading import load_config
+    from vl2.model.released import released_config
+
+    if model in RELEASES:
+        return released_config(model)
+    if model != EMBEDDED and not Path(model).expanduser().exists():
+        raise CheckpointError(
+            f"There is no model {model!r}: use {EMBEDDED}, {', '.join(RELEASES)}, or a folder "
+            "that holds a config.json."
+        )
+    return load_config(find_checkpoint(model))
 
 
 def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any]:
