@@ -15,7 +15,7 @@ from transformers import GenerationConfig, PreTrainedConfig
 from vl2.errors import CheckpointError
 
 # What the library itself reads and writes, beside the declared fields.
-_LIBRARY_KEYS = frozenset(GenerationConfig().to_dict()) | frozenset(
+_LIBRARY_KEYS = frozenset(vars(GenerationConfig())) | frozenset(
     [
         "_attn_implementation_autoset",
         "_commit_hash",
@@ -352,6 +352,8 @@ class DeepseekVLV2Config(_OfficialConfig):
         "projector_config": DeepseekVLV2ProjectorConfig,
         "language_config": DeepseekVLV2LanguageConfig,
     }
+    # The newer name of the same table, by which the library keeps saved files free of defaults.
+    sub_configs_defaults: ClassVar = dict(sub_configs)
 
     vision_config: dict | PreTrainedConfig | None = None
     projector_config: dict | PreTrainedConfig | None = None

@@ -157,12 +157,16 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         *args: Any,  # noqa: ANN401
         **kwargs: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """As `PreTrainedModel.from_pretrained`; takes the id of `<image>` from the tokenizer.
+        """As `PreTrainedModel.from_pretrained`, and supplies what the released files leave out.
 
-        The released `config.json` files do not state it.
+        The id of `<image>` comes from the tokenizer; where generation ends from `language_config`.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        config = (loaded[0] if isinstance(loaded, tuple) else loaded).config
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        config, generation = model.config, model.generation_config
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            if getattr(generation, name) is None:
+                setattr(generation, name, getattr(config.language_config, name))
         if config.image_token_id is None and pretrained_model_name_or_path is not None:
             hub = {key: kwargs[key] for key in _HUB_KEYS if key in kwargs}
             config.image_token_id = find_image_token_id(pretrained_model_name_or_path, **hub)
