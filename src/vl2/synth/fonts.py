@@ -64,7 +64,12 @@ def _font_folder() -> pathlib.Path:
     return pathlib.Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
 
 
-def _open(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def open_font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """One of `FONTS` at `size` pixels to the em.
+
+    Raises:
+        MissingExtraError: matplotlib, which brings the fonts, is not installed.
+    """
     if name == PILLOW_DEFAULT:
         return ImageFont.load_default(size)
     path = _font_folder() / f"{name}.ttf"
@@ -84,7 +89,7 @@ def glyph_set(name: str, size: int) -> GlyphSet:
     Raises:
         MissingExtraError: matplotlib, which brings the fonts, is not installed.
     """
-    font = _open(name, size)
+    font = open_font(name, size)
     glyphs: dict[str, Glyph] = {}
     for character in CHARACTERS:
         left, top, right, bottom = font.getbbox(character, anchor="ls")

@@ -87,8 +87,11 @@ def _add_stack(painter: Painter, count: int, colour: str, size: float, held_out:
     font = painter.rng.choice(FONTS)
     lines = [_line(painter, font, size, painter.width - 4, held_out) for _ in range(count)]
     fitting = [line for line in lines if line is not None]
-    spacing = painter.rng.uniform(0.35, 1.0)
-    while fitting and not painter.lines(fitting, colour, spacing=spacing):
+    spacing, plate = painter.rng.uniform(0.35, 1.0), None
+    if painter.rng.random() < _PLATES:
+        plate = plain(painter.rng)
+        colour = painter.rng.choice(apt_colours((plate,), text=True))
+    while fitting and not painter.lines(fitting, colour, spacing=spacing, plate=plate):
         fitting.pop()
 
 

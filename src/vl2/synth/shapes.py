@@ -39,8 +39,8 @@ def _cross() -> Points:
 
 def _heart() -> Points:
     points = []
-    for i in range(30):
-        t = 2 * math.pi * i / 30
+    for i in range(44):
+        t = 2 * math.pi * i / 44
         x = 16 * math.sin(t) ** 3
         y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
         points.append((x / 16, -(y + 2.5) / 16))
@@ -64,7 +64,7 @@ def _moon() -> Points:
 def outline(shape: str) -> Points:
     """The corners of an upright shape around the origin, about two units across."""
     makers = {
-        "circle": lambda: _ring(36),
+        "circle": lambda: _ring(44),
         "square": lambda: _ring(4, math.sqrt(2), -45.0),
         "triangle": lambda: _ring(3),
         "star": _star,
