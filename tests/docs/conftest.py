@@ -14,6 +14,6 @@ def workplace(tmp_path, repository):
     """A folder that holds what the documents' commands name: the bundled pictures."""
     pictures = repository / "src" / "vl2" / "assets" / "pictures"
     shutil.copytree(pictures, tmp_path / "src" / "vl2" / "assets" / "pictures")
-    for picture in pictures.iterdir():
+    for picture in pictures.glob("*.png"):
         shutil.copy(picture, tmp_path / picture.name)
     return tmp_path

@@ -12,6 +12,7 @@ from vl2 import cli
 
 CONSOLE = {"console", "bash", "sh", "shell"}
 CONSOLE_BLOCKS = [b for page in PAGES for b in blocks(page) if b.language in CONSOLE]
+ASKING_VERBS = {"ask", "locate", "chat", "eval"}
 OTHER_PROGRAMS = {"make", "pip", "git", "cd", "python", "source"}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -65,12 +66,15 @@ def test_make_targets_and_extras_exist(block):
 
 
 @pytest.mark.parametrize("block", [b for b in CONSOLE_BLOCKS if b.is_run], ids=lambda b: b.name)
-def test_commands_run(block, nano, workplace, capsys, monkeypatch):
+def test_commands_run(block, workplace, capsys, monkeypatch, request):
+    monkeypatch.chdir(workplace)
+    monkeypatch.setenv("COLUMNS", "80")
     for command in commands(block):
         arguments = vl2_arguments(command.words)
         if arguments is None:
             continue
-        monkeypatch.chdir(workplace)
+        if arguments[0] in ASKING_VERBS:
+            request.getfixturevalue("nano")
         code = cli.main(arguments)
         printed = capsys.readouterr()
         assert code == 0, f"{command.words}: {printed.err}"
