@@ -144,14 +144,15 @@ def _matter(turn: Turn) -> tuple[str, str]:
     if turn.task == "counting":
         things = turn.question.removeprefix("How many ").removeprefix("Count the ")
         return turn.task, re.split(r" are| do|\.", things)[0]
-    if turn.task == "locate_one":
+    if turn.task in ("locate_one", "locate_several"):
         return turn.task, turn.answer.partition("<|/ref|>")[2]
     return turn.task, turn.answer
 
 
 def _readings(rng: random.Random, view: View, tasks: Mapping[str, float]) -> list[str]:
     """The reading tasks that a picture with text starts from, so that no print goes unread."""
-    if len(view.texts) > 1 and rng.random() < 0.4:
+    one_by_one = len(view.texts_by_colour) == len(view.texts)
+    if len(view.texts) > 1 and (not one_by_one or rng.random() < 0.4):
         found = ["lines"]
     else:
         found = [thing.noun for thing in view.texts]
