@@ -96,9 +96,9 @@ def inset(points: Points, distance: float) -> Points:
         ax, ay, bx, by = x - ax, y - ay, bx - x, by - y
         la, lb = math.hypot(ax, ay), math.hypot(bx, by)
         # Inward normals of the two edges; their sum, scaled, moves the corner along the mitre.
-        nax, nay, nbx, nby = -ay / la, ax / la, -by / lb, bx / lb
-        scale = distance / max(0.15, 1 + nax * nbx + nay * nby)
-        moved.append((x + (nax + nbx) * scale, y + (nay + nby) * scale))
+        left_x, left_y, right_x, right_y = -ay / la, ax / la, -by / lb, bx / lb
+        scale = distance / max(0.15, 1 + left_x * right_x + left_y * right_y)
+        moved.append((x + (left_x + right_x) * scale, y + (left_y + right_y) * scale))
     return tuple(moved)
 
 
