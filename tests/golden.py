@@ -3,7 +3,7 @@
 `checkpoint(variant)` is a folder in the official layout, `load_case(variant, name)` what the
 original computed for one conversation, `messages(name)` the conversation itself with pictures as
 paths that open. Tensors are numpy arrays (`load_tensors` gives all of a variant). What the names
-mean is written at `Case`.
+mean is written at `Case`. Import it with `from tests import golden`.
 """
 
 import functools

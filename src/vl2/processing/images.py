@@ -38,6 +38,7 @@ _DECODING_ERRORS = (
     EOFError,
     OverflowError,
     RuntimeError,
+    AssertionError,
     MemoryError,
     struct.error,
     zlib.error,
@@ -249,7 +250,9 @@ def _decode(image: PIL.Image.Image, name: str, limits: Limits) -> PIL.Image.Imag
         rgb = to_rgb(image)
     except _DECODING_ERRORS as error:
         raise _broken(name, error) from error
-    return rgb if turn is None else rgb.transpose(turn)
+    upright = rgb if turn is None else rgb.transpose(turn)
+    upright.info.clear()  # the tag in there would turn the picture again when it is opened again
+    return upright
 
 
 def _orientation(image: PIL.Image.Image) -> int:

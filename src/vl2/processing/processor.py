@@ -201,8 +201,8 @@ class DeepseekVLV2Processor(ProcessorMixin):
             InputError: an unknown option, or no text.
         """
         options = BatchOptions.parse(kwargs)
-        rows = [text] if isinstance(text, str) else list(text or ())
-        if not rows or not all(isinstance(row, str) for row in rows):
+        rows = [text] if isinstance(text, str) else text
+        if not isinstance(rows, (list, tuple)) or not rows or not _all_text(rows):
             raise InputError(f"The processor needs text, a string or a list of them, got {text!r}.")
         pieces = [read_markup(self._begun(row, options)) for row in rows]
         pictures = distributed(images, [row.count(IMAGE_TOKEN) for row in rows])
@@ -383,6 +383,10 @@ _FILE_KEYS = (
     "mask_prompt",
     "ignore_id",
 )
+
+
+def _all_text(rows: Sequence[Any]) -> bool:
+    return all(isinstance(row, str) for row in rows)
 
 
 def _left_open(pieces: Sequence[Piece]) -> list[Piece]:
