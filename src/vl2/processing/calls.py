@@ -9,7 +9,7 @@ from typing import Any
 import PIL.Image
 
 from vl2.chat import IMAGE_TOKEN, Conversation, ConversationLike, Message, Picture
-from vl2.errors import ConversationError
+from vl2.errors import ConversationError, InputError
 
 _SOURCES = ("image", "url", "path", "base64")
 
@@ -23,6 +23,18 @@ def conversations_of(x: Any) -> tuple[bool, list[ConversationLike]]:  # noqa: AN
     if isinstance(x, (list, tuple)) and x and not isinstance(x[0], (Message, Mapping)):
         return False, [getattr(row, "messages", row) for row in x]
     return True, [getattr(x, "messages", x)]
+
+
+def texts_of(x: Any) -> list[str]:  # noqa: ANN401 - any caller's
+    """The rows of a batch of text; a string alone is one row.
+
+    Raises:
+        InputError: there is no text, or something else.
+    """
+    rows = [x] if isinstance(x, str) else x
+    if isinstance(rows, (list, tuple)) and rows and all(isinstance(row, str) for row in rows):
+        return list(rows)
+    raise InputError(f"The processor needs text, a string or a list of them, got {x!r}.")
 
 
 def stand_ins(conversation: ConversationLike) -> list[Picture]:

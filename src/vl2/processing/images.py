@@ -25,8 +25,11 @@ from vl2.errors import ImageError, MissingExtraError
 from vl2.processing.colour import to_rgb
 from vl2.processing.tiling import Grid, Tiling
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM")
-"""Pillow's names of the formats that are opened; none of them runs a foreign program."""
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
+"""Pillow's names of the formats that are opened; none of them runs a foreign program.
+
+Older versions of Pillow lack AVIF.
+"""
 
 _DECODING_ERRORS = (
     OSError,
@@ -212,8 +215,10 @@ def _open_encoded(data: bytes, name: str, limits: Limits) -> PIL.Image.Image:
     """Read the header of an encoded picture; nothing is decoded yet."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return _open_heif(data, name)
+    PIL.Image.init()
+    formats = [name for name in FORMATS if name in PIL.Image.OPEN]
     try:
-        return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        return PIL.Image.open(io.BytesIO(data), formats=formats)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(
             f"{name} has more than the allowed {limits.max_pixels / 1e6:.1f} million pixels: "

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import MultiModalData, ProcessorMixin
 
 from vl2.chat import IMAGE_TOKEN, ConversationLike, Picture, as_conversation
-from vl2.errors import CheckpointError, ConversationError, InputError
+from vl2.errors import CheckpointError, InputError
 from vl2.processing.batching import BatchOptions, collate
 from vl2.processing.building import Recipe, build_prompt, choose_grids, truncated
-from vl2.processing.calls import conversations_of, distributed, stand_ins
+from vl2.processing.calls import conversations_of, distributed, stand_ins, texts_of
 from vl2.processing.chat_template import CHAT_TEMPLATE
 from vl2.processing.prompt import Prompt
-from vl2.processing.template import Piece, lay_out, read_markup, render
+from vl2.processing.template import Piece, lay_out, left_open, read_markup, render
 from vl2.processing.tiling import CANDIDATE_RESOLUTIONS, Tiling
 from vl2.processing.tokens import PAD_TOKEN, Vocabulary, add_special_tokens, load_tokenizer
 
@@ -201,9 +200,7 @@ class DeepseekVLV2Processor(ProcessorMixin):
             InputError: an unknown option, or no text.
         """
         options = BatchOptions.parse(kwargs)
-        rows = [text] if isinstance(text, str) else text
-        if not isinstance(rows, (list, tuple)) or not rows or not _all_text(rows):
-            raise InputError(f"The processor needs text, a string or a list of them, got {text!r}.")
+        rows = texts_of(text)
         pieces = [read_markup(self._begun(row, options)) for row in rows]
         pictures = distributed(images, [row.count(IMAGE_TOKEN) for row in rows])
         return self._batch(self._build_rows(pieces, pictures, options), options)
@@ -264,7 +261,7 @@ class DeepseekVLV2Processor(ProcessorMixin):
         ]
         pieces = [lay_out(row, self.vocabulary, generate=add_generation_prompt) for row in spoken]
         if continue_final_message:
-            pieces = [_left_open(row) for row in pieces]
+            pieces = [left_open(row) for row in pieces]
         if not tokenize:
             texts = [render(row) for row in pieces]
             return texts[0] if single else texts
@@ -361,7 +358,7 @@ class DeepseekVLV2Processor(ProcessorMixin):
         if labels:
             columns["labels"] = ([row.labels(self.ignore_id) for row in prompts], self.ignore_id)
         if answers:
-            columns["assistant_masks"] = ([_answers(prompt) for prompt in prompts], 0)
+            columns["assistant_masks"] = ([prompt.answers for prompt in prompts], 0)
         if options.return_mm_token_type_ids:
             masks = [prompt.image_mask.astype(np.int64) for prompt in prompts]
             columns["mm_token_type_ids"] = (masks, 0)
@@ -383,21 +380,3 @@ _FILE_KEYS = (
     "mask_prompt",
     "ignore_id",
 )
-
-
-def _all_text(rows: Sequence[Any]) -> bool:
-    return all(isinstance(row, str) for row in rows)
-
-
-def _left_open(pieces: Sequence[Piece]) -> list[Piece]:
-    """A layout without the `<eos>` that closes its last answer."""
-    if len(pieces) < 2 or not pieces[-2].supervised:
-        raise ConversationError("The conversation ends with no answer that could be continued.")
-    return list(pieces[:-1])
-
-
-def _answers(prompt: Prompt) -> NDArray[np.int64]:
-    """int64 `[t]`: 1 on the tokens of answers; the supervised `<bos>` is not one of them."""
-    mask = prompt.supervised.astype(np.int64)
-    mask[:1] = 0
-    return mask

@@ -42,3 +42,10 @@ class Prompt:
     def labels(self, ignore_id: int = -100) -> NDArray[np.int64]:
         """Int64 `[t]`: the token ids where they are supervised, `ignore_id` elsewhere."""
         return np.where(self.supervised, self.token_ids, ignore_id)
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """Int64 `[t]`: 1 on supervised tokens, but 0 on the first, which answers nothing."""
+        mask = self.supervised.astype(np.int64)
+        mask[:1] = 0
+        return mask

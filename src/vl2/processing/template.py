@@ -78,6 +78,17 @@ def lay_out(conversation: Conversation, vocabulary: Vocabulary, *, generate: boo
     return pieces
 
 
+def left_open(pieces: Sequence[Piece]) -> list[Piece]:
+    """A layout without the `<eos>` that closes its last answer, for an answer to be continued.
+
+    Raises:
+        ConversationError: the last message is not an answer.
+    """
+    if len(pieces) < 2 or not pieces[-2].supervised:
+        raise ConversationError("The conversation ends with no answer that could be continued.")
+    return list(pieces[:-1])
+
+
 def read_markup(text: str) -> list[Piece]:
     """Split a string that already is in the layout of the models, as `render` writes it.
 
