@@ -8,20 +8,23 @@ import pytest
 CHECK = """
 from transformers import AutoConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-assert CONFIG_MAPPING["deepseek_vl_v2"].__name__ == "DeepseekVLV2Config"
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+config = CONFIG_MAPPING["deepseek_vl_v2"]
+assert config.__name__ == "DeepseekVLV2Config"
+assert MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[config].__name__ == "DeepseekVLV2ForCausalLM"
+assert PROCESSOR_MAPPING[config].__name__ == "DeepseekVLV2Processor"
 import vl2.auto, sys
 assert not any(type(f).__module__ == "vl2.auto" for f in sys.meta_path), "still watching"
 """
 
+# Each costs a fresh interpreter several seconds: only orders that go different ways.
 ORDERS = {
-    "vl2 first": "import vl2\nimport transformers",
-    "transformers first": "import transformers\nimport vl2",
-    "our model first": "from vl2.model.modeling import DeepseekVLV2ForCausalLM",
+    "vl2 first, then the trainer": "import vl2\nfrom transformers import Trainer",
     "our processor first": "from vl2.processing.processor import DeepseekVLV2Processor",
-    "public names": "from vl2 import DeepseekVLV2ForCausalLM, DeepseekVLV2Processor, load",
-    "the trainer first": "import vl2\nfrom transformers import Trainer",
-    "registered by hand, twice": (
-        "import vl2\nfrom vl2.model.registration import register\nregister()\nregister()"
+    "our model first": "from vl2.model.modeling import DeepseekVLV2ForCausalLM",
+    "transformers first, then again by hand": (
+        "import transformers\nimport vl2\nvl2.auto.register()\nvl2.auto.register()"
     ),
 }
 

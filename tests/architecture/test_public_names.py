@@ -41,5 +41,5 @@ def test_each_name_is_the_object_of_its_home(name):
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'Assistent'"):
-        vl2.Assistent  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'Helper'"):
+        vl2.Helper  # noqa: B018

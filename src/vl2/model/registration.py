@@ -5,17 +5,20 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    AutoProcessor,
 )
 
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.conversion import register_conversions
 from vl2.model.modeling import DeepseekVLV2ForCausalLM, DeepseekVLV2Model
+from vl2.processing.processor import DeepseekVLV2Processor
 
 
 def register() -> None:
-    """Registers configuration, models and checkpoint conversion; again is harmless."""
+    """Registers configuration, models, processor and checkpoint conversion; again is harmless."""
     AutoConfig.register(DeepseekVLV2Config.model_type, DeepseekVLV2Config, exist_ok=True)
     AutoModel.register(DeepseekVLV2Config, DeepseekVLV2Model, exist_ok=True)
     for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
         auto.register(DeepseekVLV2Config, DeepseekVLV2ForCausalLM, exist_ok=True)
+    AutoProcessor.register(DeepseekVLV2Config, DeepseekVLV2Processor, exist_ok=True)
     register_conversions()
