@@ -1,0 +1,131 @@
+"""`vl2 eval`: measure a model on pictures with known answers."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vl2.cli import options
+from vl2.errors import InputError
+
+
+def command(
+    task: Annotated[
+        str, typer.Argument(help="What to measure; synth: held-out rendered pictures.")
+    ],
+    model: options.Model = "nano",
+    count: Annotated[int, typer.Option(min=1, help="Pictures a task, one question each.")] = 500,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Measure only this task. Repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="JSON file for the scores; the chart goes beside it as PNG."),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+) -> None:
+    """Measure how often a model is right.
+
+    Prints a table with 95 % confidence intervals. A file written with --out is added to: tasks
+    that it holds for the same model and count are not measured again.
+    """
+    if task != "synth":
+        raise InputError(f"There is no evaluation {task!r}: use synth.")
+    scores = _measure(model, count, only or [], out, device, dtype)
+    _show(scores)
+    if out is not None:
+        _draw(out, model, count)
+
+
+def _measure(
+    name: str, count: int, only: list[str], out: Path | None, device: str, dtype: str
+) -> list[dict]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vl2.engine.loading import load_parts
+    from vl2.evals.synth import evaluate
+    from vl2.synth.evaluation import EVALUATED
+
+    if unknown := set(only) - set(EVALUATED):
+        raise InputError(
+            f"Unknown task {sorted(unknown)[0]!r}: use some of {', '.join(EVALUATED)}."
+        )
+    tasks = [task for task in EVALUATED if not only or task in only]
+    done = _read(out, name, count)
+    todo = [task for task in tasks if task not in done]
+    if todo:
+        loaded, processor = load_parts(name, device, dtype)
+        with Progress(console=Console(stderr=True)) as progress:
+            bar = progress.add_task("asking", total=count * len(todo))
+            for task in todo:
+                progress.update(bar, description=task)
+                score = evaluate(
+                    loaded,
+                    processor,
+                    task,
+                    count,
+                    progress=lambda asked: progress.advance(bar, asked),
+                )
+                done[task] = score.as_dict()
+                _write(out, name, count, done)
+    return [done[task] for task in tasks]
+
+
+def _read(out: Path | None, name: str, count: int) -> dict[str, dict]:
+    """Scores that an earlier run of the same measurement left."""
+    if out is None or not out.is_file():
+        return {}
+    try:
+        saved = json.loads(out.read_text(encoding="utf-8"))
+        if (saved["model"], saved["count"]) == (name, count):
+            return saved["scores"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{out} is not a file of scores: name another one ({error}).") from error
+    raise InputError(
+        f"{out} holds scores of {saved['model']} with {saved['count']} pictures a task: name "
+        "another file, or delete it."
+    )
+
+
+def _write(out: Path | None, name: str, count: int, scores: dict[str, dict]) -> None:
+    if out is None:
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "model": name,
+        "count": count,
+        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        "scores": scores,
+    }
+    out.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _show(scores: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "right", "asked", "accuracy", "95 % interval")
+    for score in scores:
+        table.add_row(
+            score["task"],
+            str(score["right"]),
+            str(score["asked"]),
+            f"{100 * score['accuracy']:.1f} %",
+            f"{100 * score['low']:.1f} to {100 * score['high']:.1f} %",
+        )
+    Console().print(table)
+
+
+def _draw(out: Path, name: str, count: int) -> None:
+    from vl2.evals.chart import draw_scores
+    from vl2.evals.synth import TaskScore
+
+    saved = json.loads(out.read_text(encoding="utf-8"))["scores"].values()
+    scores = [TaskScore(score["task"], score["right"], score["asked"]) for score in saved]
+    draw_scores(scores, out.with_suffix(".png"), f"{name}, {count} held-out pictures a task")

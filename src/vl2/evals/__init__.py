@@ -1,0 +1,1 @@
+"""Measuring: tasks with known answers, run over a model, counted exactly."""

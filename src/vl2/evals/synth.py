@@ -1,0 +1,132 @@
+"""Evaluation on held-out rendered pictures: how often is the embedded model right?
+
+Pictures come from seeds, and printed strings from a class of strings, that training never sees
+(`vl2.synth`). Every reply is greedy and is judged by `vl2.synth.evaluation.judge`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from vl2.chat import as_conversation
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.processing.prompt import Prompt
+from vl2.synth.evaluation import heldout, judge
+from vl2.synth.sampling import Sample, Turn
+
+MAX_NEW_TOKENS = 96
+_MISSES_KEPT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A question that the model got wrong."""
+
+    question: str
+    wanted: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """How a model did on one task.
+
+    Attributes:
+        task: name of the task.
+        right: questions answered right.
+        asked: questions asked, one a picture.
+        misses: the first few wrong replies.
+    """
+
+    task: str
+    right: int
+    asked: int
+    misses: tuple[Miss, ...] = field(default=(), repr=False)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, 0 to 1."""
+        return self.right / self.asked
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy (Wilson's score)."""
+        z, n, p = 1.959964, self.asked, self.accuracy
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def as_dict(self) -> dict[str, object]:
+        """The score as JSON shows it."""
+        low, high = self.interval
+        return {**asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
+
+
+def evaluate(
+    model: DeepseekVLV2ForCausalLM,
+    processor: DeepseekVLV2Processor,
+    task: str,
+    count: int,
+    batch_size: int = 50,
+    progress: Callable[[int], None] | None = None,
+) -> TaskScore:
+    """Ask the first `count` held-out questions of a task.
+
+    Args:
+        model: in evaluation mode, on its device.
+        processor: of the model.
+        task: a task of `vl2.synth.evaluation`.
+        count: pictures, one question each.
+        batch_size: questions answered at once.
+        progress: told after each batch how many questions it had.
+    """
+    items = heldout(task, count)
+    right = 0
+    misses: list[Miss] = []
+    for batch in _batches(items, batch_size):
+        replies = _answer(model, processor, batch)
+        for (sample, turn), reply in zip(batch, replies, strict=True):
+            if judge(turn, reply, sample):
+                right += 1
+            elif len(misses) < _MISSES_KEPT:
+                misses.append(Miss(turn.question, turn.answer, reply))
+        if progress is not None:
+            progress(len(batch))
+    return TaskScore(task, right, len(items), tuple(misses))
+
+
+@torch.inference_mode()
+def _answer(
+    model: DeepseekVLV2ForCausalLM,
+    processor: DeepseekVLV2Processor,
+    batch: Sequence[tuple[Sample, Turn]],
+) -> list[str]:
+    """Greedy replies to one question about each picture."""
+    inputs = processor.collate([_prompt(processor, *item) for item in batch]).to(model.device)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
+    replies = tokens[:, inputs["input_ids"].shape[1] :]
+    return [_text(processor, reply) for reply in replies]
+
+
+def _prompt(processor: DeepseekVLV2Processor, sample: Sample, turn: Turn) -> Prompt:
+    return processor.encode(as_conversation(turn.question, [sample.image]))
+
+
+def _text(processor: DeepseekVLV2Processor, reply: torch.Tensor) -> str:
+    """The reply up to its end, with its grounding tags."""
+    tokenizer = processor.tokenizer
+    ends = (reply == tokenizer.eos_token_id).nonzero()
+    kept = reply[: int(ends[0])] if len(ends) else reply
+    return tokenizer.decode(kept, skip_special_tokens=False)
+
+
+def _batches(
+    items: Sequence[tuple[Sample, Turn]], size: int
+) -> Iterator[Sequence[tuple[Sample, Turn]]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

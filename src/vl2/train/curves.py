@@ -1,0 +1,52 @@
+"""Curves of a run: what people would rather look at than read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+_LEFT_OUT = {"step", "epoch", "grad_norm", "learning_rate"}
+
+
+def draw_curves(log: Path, picture: Path) -> None:
+    """Draw every quantity of a run's log over the steps, one panel each.
+
+    Args:
+        log: JSON lines with `step` and any scalars.
+        picture: PNG to write; nothing is written for an empty log.
+    """
+    rows = _last_of_each_step(log)
+    names = [name for name in _names(rows) if name not in _LEFT_OUT]
+    if not names:
+        return
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(5 * columns, 3.2 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).flat
+    for name, axis in zip(names, axes, strict=False):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        axis.plot(*zip(*points, strict=True), linewidth=1.2)
+        axis.set_title(name.replace("_", " "), fontsize=10)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+    for axis in list(figure.axes)[len(names) :]:
+        axis.set_visible(False)
+    figure.savefig(picture, dpi=90)
+
+
+def _last_of_each_step(log: Path) -> list[dict[str, Any]]:
+    """Rows by step; a resumed run writes some steps twice, and the later line holds."""
+    if not log.is_file():
+        return []
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return [row for _, row in sorted({row["step"]: row for row in rows}.items())]
+
+
+def _names(rows: list[dict[str, Any]]) -> list[str]:
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return list(names)

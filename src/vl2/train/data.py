@@ -1,0 +1,154 @@
+"""From conversations to batches: the same processing as inference, with a loss mask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from vl2.chat import Conversation, as_conversation
+from vl2.errors import InputError
+from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.processing.prompt import Prompt
+
+Example = TypeVar("Example")
+
+
+class Indexed(Dataset[Example]):
+    """`count` examples, each a pure function of its index, so that a run can resume anywhere."""
+
+    def __init__(self, example: Callable[[int], Example], count: int) -> None:
+        self._example = example
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Example:
+        return self._example(index)
+
+
+class JsonLines:
+    """Conversations of a JSONL file, one object with `messages` and maybe `images` a line.
+
+    Picture paths are relative to the file's folder and may not leave it.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        if not path.is_file():
+            raise InputError(f"There is no data file {path}: give a JSONL file, or 'synth'.")
+        self._path = path
+        self._seed = seed
+        self._starts = _line_starts(path)
+        if not self._starts:
+            raise InputError(f"The data file {path} has no lines.")
+
+    def __call__(self, index: int) -> Conversation:
+        """The conversation at a place of the endless, reshuffled order of the file's lines."""
+        epoch, place = divmod(index, len(self._starts))
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._starts))
+        number = int(order[place])
+        with self._path.open("rb") as file:
+            file.seek(self._starts[number])
+            line = file.readline()
+        try:
+            row = json.loads(line)
+            return as_conversation(_with_paths(row["messages"], self._path.parent))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, InputError) as error:
+            where = f"{self._path}, line {number + 1}"
+            raise InputError(f"A row that cannot be used for training: {where}: {error}") from error
+
+
+def _line_starts(path: Path) -> list[int]:
+    starts, place = [], 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                starts.append(place)
+            place += len(line)
+    return starts
+
+
+def _with_paths(messages: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
+    """The messages with the paths of their pictures made absolute, inside `root` only."""
+    located = []
+    for message in messages:
+        message = dict(message)
+        if "images" in message:
+            message["images"] = [_inside(root, name) for name in message["images"]]
+        if isinstance(message.get("content"), list):
+            message["content"] = [
+                {**part, "path": _inside(root, part["path"])} if "path" in part else part
+                for part in message["content"]
+            ]
+        located.append(message)
+    return located
+
+
+def _inside(root: Path, name: str) -> str:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise InputError(f"the picture {name!r} lies outside the data file's folder")
+    return str(path)
+
+
+class Encoder:
+    """Turns the conversation at an index into a `Prompt` with a loss on its answers."""
+
+    def __init__(
+        self,
+        source: Callable[[int], Conversation],
+        processor: DeepseekVLV2Processor,
+        max_tokens: int,
+        mask_prompt: bool,
+    ) -> None:
+        self._source = source
+        self._processor = processor
+        self._max_tokens = max_tokens
+        self._mask_prompt = mask_prompt
+
+    def __call__(self, index: int) -> Prompt:
+        prompt = self._processor.encode(
+            self._source(index), generate=False, mask_prompt=self._mask_prompt
+        )
+        return whole_turns(prompt, self._max_tokens, self._processor.tokenizer.eos_token_id)
+
+
+def whole_turns(prompt: Prompt, max_tokens: int, eos: int) -> Prompt:
+    """The prompt without the turns at its end that go over `max_tokens`.
+
+    Raises:
+        InputError: not even the first answer fits.
+    """
+    if len(prompt) <= max_tokens:
+        return prompt
+    ends = np.flatnonzero(prompt.token_ids[:max_tokens] == eos)
+    pictures_end = int(np.flatnonzero(prompt.image_mask)[-1]) if prompt.image_mask.any() else -1
+    if len(ends) == 0 or ends[-1] < pictures_end:
+        raise InputError(
+            f"A training conversation of {len(prompt)} tokens does not fit {max_tokens} tokens "
+            "up to its first answer after the last picture: raise max_tokens."
+        )
+    end = int(ends[-1]) + 1
+    return Prompt(
+        token_ids=prompt.token_ids[:end],
+        image_mask=prompt.image_mask[:end],
+        supervised=prompt.supervised[:end],
+        pixel_values=prompt.pixel_values,
+        grids=prompt.grids,
+    )
+
+
+class Collator:
+    """Pads prompts on the right into the arguments of the model's forward pass."""
+
+    def __init__(self, processor: DeepseekVLV2Processor) -> None:
+        self._processor = processor
+
+    def __call__(self, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
+        return dict(self._processor.collate(prompts, padding_side="right", labels=True))

@@ -1,0 +1,170 @@
+"""A recipe: everything that decides a training run, in one readable YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from vl2.errors import InputError
+
+BUILTIN = Path(__file__).parent / "recipes"
+STAGES = ("vision", "sft")
+SCHEDULES = ("cosine", "step", "constant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training run. The defaults that the paper states are those of its Table 2.
+
+    Attributes:
+        name: names the run's folder.
+        stage: `vision` (the encoder learns dense labels of rendered pictures; it stands for
+            SigLIP's own pretraining) or `sft` (everything learns to answer).
+        model: what to start from: `nano-scratch` (fresh weights) or the folder of a checkpoint.
+        vision: folder of a run of stage `vision` whose encoder replaces the model's, or empty.
+        data: `synth` (rendered while training) or the path of a JSONL file of conversations.
+        first_picture: seed of the first rendered picture.
+        turns: least and most questions a rendered picture.
+        steps: optimizer steps.
+        batch_size: pictures or conversations of one forward pass.
+        accumulate: forward passes per optimizer step.
+        learning_rate: its peak value.
+        vision_multiplier: factor of the learning rate for the vision encoder (paper: 0.1).
+        freeze_vision: whether the encoder keeps its weights.
+        schedule: `cosine`, `step` (divided by sqrt(10) at 50 % and 75 %) or `constant`.
+        final_fraction: fraction of the peak that `cosine` ends at.
+        warmup_steps: steps of linear warm-up; the paper does not state its own.
+        weight_decay: of AdamW, on matrices only.
+        clip: bound of the gradient's norm.
+        balance_weight: weight of the sequence-wise balance loss.
+        bias_step: step of the routers' correction bias (aux-loss-free balancing).
+        mask_prompt: whether only answers carry a loss.
+        max_tokens: of a conversation; whole turns at its end that go over it are left out.
+        bf16: whether the forward pass computes in bfloat16.
+        seed: of the weights and the order of the data.
+        workers: processes that prepare the data.
+        threads: threads for tensor operations; 0 leaves torch's choice.
+        log_every: steps between two lines of the log.
+        save_every: steps between two checkpoints.
+    """
+
+    name: str
+    stage: str = "sft"
+    model: str = "nano-scratch"
+    vision: str = ""
+    data: str = "synth"
+    first_picture: int = 0
+    turns: tuple[int, int] = (6, 10)
+    steps: int = 1000
+    batch_size: int = 64
+    accumulate: int = 1
+    learning_rate: float = 3e-5
+    vision_multiplier: float = 0.1
+    freeze_vision: bool = False
+    schedule: str = "constant"
+    final_fraction: float = 0.05
+    warmup_steps: int = 0
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    balance_weight: float = 1e-4
+    bias_step: float = 0.0
+    mask_prompt: bool = True
+    max_tokens: int = 4096
+    bf16: bool = True
+    seed: int = 0
+    workers: int = 1
+    threads: int = 0
+    log_every: int = 20
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        _require(self.stage in STAGES, "stage", self.stage, f"one of {', '.join(STAGES)}")
+        _require(
+            self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}"
+        )
+        for name in ("steps", "batch_size", "accumulate", "log_every", "save_every"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("warmup_steps", "workers", "threads", "bias_step", "balance_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "not negative")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        low, high = self.turns
+        _require(0 <= low <= high, "turns", self.turns, "two numbers, the lower first")
+
+    def as_yaml(self) -> str:
+        """The recipe with every value spelled out, as it is saved beside checkpoints."""
+        values = dataclasses.asdict(self)
+        values["turns"] = list(self.turns)
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(source: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe by path or by the name of a built-in one.
+
+    Args:
+        source: path of a YAML file, or e.g. `nano-vision`.
+        overrides: settings `key=value` that replace what the file says.
+
+    Raises:
+        InputError: no such recipe, an unknown key (the nearest known one is named), a value of
+            the wrong type.
+    """
+    values = _read(source)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise InputError(f"--set wants key=value, got {override!r}.")
+        values[key.strip()] = yaml.safe_load(text)
+    return _recipe_from(values, source)
+
+
+def _read(source: str) -> dict[str, Any]:
+    path = Path(source)
+    if not path.is_file():
+        path = BUILTIN / f"{source}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.yaml")))
+        raise InputError(f"There is no recipe {source!r}: give a YAML file or one of {known}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"The recipe {source} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"The recipe {source} must be a list of 'key: value' lines.")
+    return values
+
+
+def _recipe_from(values: dict[str, Any], source: str) -> Recipe:
+    types = get_type_hints(Recipe)
+    for key in values:
+        if key not in types:
+            near = difflib.get_close_matches(str(key), types, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"The recipe {source} has an unknown key {key!r}.{hint}")
+    if "name" not in values:
+        raise InputError(f"The recipe {source} needs a name.")
+    return Recipe(**{key: _typed(key, value, types[key]) for key, value in values.items()})
+
+
+def _typed(key: str, value: object, kind: object) -> Any:  # noqa: ANN401 - the type is data here
+    if key == "turns":
+        is_pair = isinstance(value, list | tuple) and len(value) == 2
+        _require(is_pair and all(isinstance(v, int) for v in value), key, value, "two integers")
+        return tuple(value)
+    if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    matches = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    _require(matches, key, value, f"of type {kind.__name__}")
+    return value
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise InputError(f"In the recipe, {name} must be {wanted}, got {value!r}.")

@@ -1,0 +1,137 @@
+"""The stages of training: what each starts from, what it trains, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import set_seed
+
+from vl2.chat import Conversation
+from vl2.errors import CheckpointError
+from vl2.model.loading import load_model
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.model.vision import DeepseekVLV2VisionModel
+from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.train.attention import use_cpu_training_attention
+from vl2.train.data import Collator, Encoder, Indexed
+from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
+from vl2.train.recipe import Recipe
+from vl2.train.tokenizer import build_tokenizer
+from vl2.train.trainer import run_stage
+from vl2.train.vision import DenseClasses, DensePicture, VisionPretraining, collate_dense
+from vl2.processing.tiling import candidate_resolutions
+
+FINAL = "final"
+ENCODER = "encoder.safetensors"
+FRESH = "nano-scratch"
+
+
+def fresh_processor(words: Iterable[str], coordinates: Iterable[int]) -> DeepseekVLV2Processor:
+    """The processor of the embedded model, with a tokenizer made for these words."""
+    return DeepseekVLV2Processor(
+        build_tokenizer(words, coordinates, CONTEXT),
+        candidate_resolutions=candidate_resolutions(TILE_SIZE, MAX_TILES),
+        patch_size=PATCH_SIZE,
+        max_position_embeddings=CONTEXT,
+    )
+
+
+def fresh_model(processor: DeepseekVLV2Processor, seed: int) -> DeepseekVLV2ForCausalLM:
+    """The embedded model with untrained weights, for a processor."""
+    set_seed(seed)
+    tokenizer = processor.tokenizer
+    config = nano_config(
+        len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    )
+    config.image_token_id = processor.image_token_id
+    return DeepseekVLV2ForCausalLM(config)
+
+
+def train_vision(
+    recipe: Recipe,
+    folder: Path,
+    encoder: DeepseekVLV2VisionModel,
+    dense: Callable[[int], DensePicture],
+    classes: DenseClasses,
+) -> Path:
+    """Stage `vision`: teach the encoder dense labels.
+
+    Args:
+        recipe: the resolved recipe.
+        folder: of the run.
+        encoder: trained in place.
+        dense: the labelled picture at an index.
+        classes: how many classes the labels have.
+
+    Returns:
+        The file with the encoder's weights.
+    """
+    if recipe.bf16 and not torch.cuda.is_available():
+        use_cpu_training_attention(encoder)
+    model = VisionPretraining(encoder, encoder.config.width, classes)
+    dataset = Indexed(dense, recipe.steps * recipe.batch_size * recipe.accumulate)
+    run_stage(recipe, folder, model, dataset, collate_dense)
+    final = folder / FINAL / ENCODER
+    final.parent.mkdir(exist_ok=True)
+    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, final)
+    return final
+
+
+def train_answers(
+    recipe: Recipe,
+    folder: Path,
+    model: DeepseekVLV2ForCausalLM,
+    processor: DeepseekVLV2Processor,
+    source: Callable[[int], Conversation],
+) -> Path:
+    """Stage `sft`: teach the whole model to answer.
+
+    Args:
+        recipe: the resolved recipe.
+        folder: of the run.
+        model: trained in place.
+        processor: of the model.
+        source: the conversation at an index.
+
+    Returns:
+        The folder with the model in the official layout.
+    """
+    if recipe.vision:
+        model.model.vision_tower.load_state_dict(_encoder_weights(Path(recipe.vision)))
+    if recipe.bf16 and not torch.cuda.is_available():
+        use_cpu_training_attention(model)
+    model.config.language_config.aux_loss_alpha = recipe.balance_weight
+    encode = Encoder(source, processor, recipe.max_tokens, recipe.mask_prompt)
+    dataset = Indexed(encode, recipe.steps * recipe.batch_size * recipe.accumulate)
+    run_stage(recipe, folder, model, dataset, Collator(processor))
+    final = folder / FINAL
+    model.to(torch.bfloat16).save_pretrained(final)
+    processor.save_pretrained(final)
+    return final
+
+
+def starting_point(
+    recipe: Recipe, words: Iterable[str], coordinates: Iterable[int]
+) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
+    """The model that a recipe starts from, in float32, with its processor."""
+    if recipe.model == FRESH:
+        processor = fresh_processor(words, coordinates)
+        return fresh_model(processor, recipe.seed), processor
+    folder = Path(recipe.model)
+    return (
+        load_model(folder, device="cpu", dtype=torch.float32),
+        DeepseekVLV2Processor.from_pretrained(folder),
+    )
+
+
+def _encoder_weights(run: Path) -> dict[str, torch.Tensor]:
+    path = run / FINAL / ENCODER
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no trained vision encoder {path}: run a recipe of stage 'vision' first, "
+            "or point 'vision' at the folder of its run."
+        )
+    return load_file(path)

@@ -1,0 +1,145 @@
+"""Stage `vision`: teach the encoder to see, before there is a language model behind it.
+
+The released models start from SigLIP, trained on billions of pictures. The embedded model starts
+from nothing, and learns fastest when the renderer tells for every patch what it shows: which
+characters, which shape, which colour, and where the edges of the thing are that covers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from vl2.model.vision import DeepseekVLV2VisionModel
+
+EDGE_BINS = 48
+"""Places along a tile's side between which the position of an edge is told."""
+
+_EMPTY_WEIGHT = 0.2
+"""How much a patch with nothing in it counts; most patches are empty, and they are easy."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DensePicture:
+    """A picture cut into `n` tiles of side `s` with what every one of its `p` patches shows.
+
+    Attributes:
+        pixel_values: float32 `[n, 3, s, s]`.
+        characters: `[n, p, 4]`, class of the character at each quarter of a patch, 0 for none,
+            -1 where it does not count.
+        shape: `[n, p]`, class of the thing at the patch's centre, 0 for none.
+        colour: `[n, p]`, class of that thing's colour, 0 for none.
+        box: float32 `[n, p, 4]`, edges of that thing in fractions 0..1, NaN without one.
+    """
+
+    pixel_values: NDArray[np.float32]
+    characters: NDArray[np.int16]
+    shape: NDArray[np.int8]
+    colour: NDArray[np.int8]
+    box: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class DenseClasses:
+    """How many classes there are of characters, shapes and colours, "none" included."""
+
+    characters: int
+    shapes: int
+    colours: int
+
+
+class VisionPretraining(nn.Module):
+    """The vision encoder with one linear head for each kind of dense label."""
+
+    def __init__(self, encoder: DeepseekVLV2VisionModel, width: int, classes: DenseClasses) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classes = classes
+        self.characters = nn.Linear(width, 4 * classes.characters)
+        self.shape = nn.Linear(width, classes.shapes)
+        self.colour = nn.Linear(width, classes.colours)
+        self.box = nn.Linear(width, 4 * EDGE_BINS)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        characters: torch.Tensor,
+        shape: torch.Tensor,
+        colour: torch.Tensor,
+        box: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Sum of the four losses, and each of them with its accuracy on what is not empty.
+
+        Args:
+            pixel_values: `[n, 3, s, s]`, tiles of all pictures of the batch.
+            characters: `[n, p, 4]`.
+            shape: `[n, p]`.
+            colour: `[n, p]`.
+            box: `[n, p, 4]`, NaN where there is nothing.
+        """
+        features = self.encoder(pixel_values)
+        n, p, _ = features.shape
+        letters = self.characters(features).view(n * p * 4, self.classes.characters)
+        letter_loss, letter_accuracy = _class_loss(letters, characters.reshape(-1))
+        shape_loss, shape_accuracy = _class_loss(self.shape(features).flatten(0, 1), shape.view(-1))
+        colour_loss, colour_accuracy = _class_loss(
+            self.colour(features).flatten(0, 1), colour.view(-1)
+        )
+        box_loss, box_error = _edge_loss(self.box(features).view(n * p, 4, EDGE_BINS), box)
+        return {
+            "loss": letter_loss + shape_loss + colour_loss + box_loss,
+            "characters_right": letter_accuracy,
+            "shapes_right": shape_accuracy,
+            "colours_right": colour_accuracy,
+            "edge_error": box_error,
+        }
+
+
+def _class_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy with empty places weighted down, and accuracy where something is."""
+    target = target.long()
+    something = target > 0
+    loss = F.cross_entropy(logits.float(), target, reduction="none", ignore_index=-1)
+    weight = torch.where(something, 1.0, _EMPTY_WEIGHT) * (target >= 0)
+    right = (logits.argmax(dim=-1) == target) & something
+    return (loss * weight).sum() / weight.sum().clamp(min=1), right.sum() / something.sum().clamp(
+        min=1
+    )
+
+
+def _edge_loss(logits: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy between the two bins next to each edge, and the mean error of the edges.
+
+    Args:
+        logits: `[n * p, 4, bins]`.
+        box: `[n, p, 4]` in fractions, NaN where there is nothing.
+    """
+    box = box.reshape(-1, 4)
+    there = ~box.isnan().any(dim=-1)
+    place = box[there].clamp(0, 1) * (EDGE_BINS - 1)
+    low = place.floor().long().clamp(max=EDGE_BINS - 2)
+    upper_share = place - low
+    scores = logits[there].float().log_softmax(dim=-1)
+    at_low = scores.gather(-1, low[..., None]).squeeze(-1)
+    at_high = scores.gather(-1, low[..., None] + 1).squeeze(-1)
+    loss = -(at_low * (1 - upper_share) + at_high * upper_share)
+    bins = torch.arange(EDGE_BINS, device=logits.device, dtype=torch.float32)
+    error = ((scores.exp() * bins).sum(dim=-1) - place).abs() / (EDGE_BINS - 1)
+    count = max(1, loss.numel())
+    return loss.sum() / count, error.sum() / count
+
+
+def collate_dense(pictures: Sequence[DensePicture]) -> dict[str, Any]:
+    """Stack the tiles of several pictures into one batch of tensors."""
+    names = ("pixel_values", "characters", "shape", "colour", "box")
+    return {
+        name: torch.from_numpy(np.concatenate([getattr(picture, name) for picture in pictures]))
+        for name in names
+    }
