@@ -95,5 +95,5 @@ def test_a_model_without_experts(golden):
     for key in ("n_routed_experts", "n_shared_experts", "num_experts_per_tok"):
         values["language_config"][key] = None
     sizes = model_sizes(config_from_dict(values))
-    assert sizes.variant == "multi-head attention; no experts"
+    assert (sizes.attention, sizes.experts) == ("multi-head", "none")
     assert sizes.dense_flops_per_token == sizes.flops_per_token

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vl2.processing.tiling import Tiling
 
 PICTURE_SIZES = (
-    ("one tile", 384, 384),
     ("photograph", 640, 480),
     ("screen", 1920, 1080),
     ("A4 page at 150 dpi", 1240, 1754),
@@ -74,7 +73,8 @@ def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any
 
     return {
         "model": model,
-        "variant": sizes.variant,
+        "attention": sizes.attention,
+        "experts": sizes.experts,
         "layers": sizes.layers,
         "context": sizes.context,
         "parameters": {
@@ -101,7 +101,10 @@ def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any
             "dense_flops_per_token": sizes.dense_flops_per_token,
             "flops_per_tile": sizes.flops_per_tile,
         },
-        "pictures": [_picture(tiling, *picture) for picture in PICTURE_SIZES],
+        "pictures": [
+            _picture(tiling, "one tile", tiling.tile_size, tiling.tile_size),
+            *(_picture(tiling, *picture) for picture in PICTURE_SIZES),
+        ],
     }
 
 
@@ -131,18 +134,31 @@ def show(report: dict[str, Any]) -> None:
 
 def _blocks(report: dict[str, Any]) -> Iterator["RenderableType"]:
     parameters = report["parameters"]
-    unit = _unit(parameters["total"])
-    yield f"{report['model']}: {report['variant']}"
-    yield (
-        f"{report['layers']} layers, a context of {report['context']} tokens, "
-        f"{figures(parameters['total'], unit)} parameters, of which "
-        f"{figures(parameters['active'], unit)} active for a token and its picture "
-        f"({figures(parameters['active_language'], unit)} in the language model)\n"
-    )
+    yield _facts(report)
     yield _parts_table(parameters)
     yield _memory_table(report["memory"])
     yield _compute_table(report)
     yield _pictures_table(report["pictures"])
+
+
+def _facts(report: dict[str, Any]) -> "RenderableType":
+    from rich.table import Table
+
+    parameters = report["parameters"]
+    unit = _unit(parameters["total"])
+    total, active, language = (
+        figures(parameters[key], unit) for key in ("total", "active", "active_language")
+    )
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("model", report["model"])
+    grid.add_row("attention", report["attention"])
+    grid.add_row("experts", report["experts"])
+    grid.add_row("layers", f"{report['layers']}, a context of {report['context']} tokens")
+    grid.add_row(
+        "parameters", f"{total}, {active} of them active, {language} in the language model"
+    )
+    grid.add_row()
+    return grid
 
 
 def _table(title: str, *columns: str) -> Any:  # noqa: ANN401 - rich is imported late

@@ -37,7 +37,8 @@ class ModelSizes:
 
     Attributes:
         parts: the parts in the order a picture and its question pass them.
-        variant: the kind of attention and router in a few words.
+        attention: the kind of attention in a few words.
+        experts: how many experts there are and how they are chosen, in a few words.
         layers: decoder layers of the language model.
         context: tokens that a conversation may have.
         flops_per_token: operations of the language model for one generated token, context empty.
@@ -49,7 +50,8 @@ class ModelSizes:
     """
 
     parts: tuple[Part, ...]
-    variant: str
+    attention: str
+    experts: str
     layers: int
     context: int
     flops_per_token: int
@@ -88,7 +90,8 @@ def model_sizes(config: DeepseekVLV2Config) -> ModelSizes:
     speaking = _language_parts(language)
     return ModelSizes(
         parts=seeing + speaking,
-        variant=_variant(language),
+        attention=f"latent, rank {language.kv_lora_rank}" if language.use_mla else "multi-head",
+        experts=_experts(language),
         layers=language.num_hidden_layers,
         context=language.max_position_embeddings,
         flops_per_token=2 * sum(part.active for part in speaking),
@@ -100,17 +103,13 @@ def model_sizes(config: DeepseekVLV2Config) -> ModelSizes:
     )
 
 
-def _variant(language: DeepseekVLV2LanguageConfig) -> str:
-    attention = "multi-head attention"
-    if language.use_mla:
-        attention = f"latent attention (rank {language.kv_lora_rank})"
+def _experts(language: DeepseekVLV2LanguageConfig) -> str:
     if language.n_routed_experts is None:
-        return f"{attention}; no experts"
+        return "none"
     bias = " with correction bias" if language.topk_method == "noaux_tc" else ""
     return (
-        f"{attention}; {language.n_routed_experts} routed experts, "
-        f"{language.num_experts_per_tok} chosen by {language.scoring_func}{bias}, "
-        f"{language.n_shared_experts or 0} shared"
+        f"{language.n_routed_experts} routed, {language.num_experts_per_tok} chosen by "
+        f"{language.scoring_func}{bias}, {language.n_shared_experts or 0} shared"
     )
 
 
