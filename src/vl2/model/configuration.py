@@ -337,6 +337,13 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
             )
 
 
+_PARTS: dict[str, type[PreTrainedConfig]] = {
+    "vision_config": DeepseekVLV2VisionConfig,
+    "projector_config": DeepseekVLV2ProjectorConfig,
+    "language_config": DeepseekVLV2LanguageConfig,
+}
+
+
 @strict
 class DeepseekVLV2Config(_OfficialConfig):
     """The whole model.
@@ -347,13 +354,13 @@ class DeepseekVLV2Config(_OfficialConfig):
 
     model_type = "deepseek_vl_v2"
     attribute_map: ClassVar = {"text_config": "language_config"}
+    # Parts that are models of their own, with attention to be chosen.
     sub_configs: ClassVar = {
         "vision_config": DeepseekVLV2VisionConfig,
-        "projector_config": DeepseekVLV2ProjectorConfig,
         "language_config": DeepseekVLV2LanguageConfig,
     }
-    # The newer name of the same table, by which the library keeps saved files free of defaults.
-    sub_configs_defaults: ClassVar = dict(sub_configs)
+    # All parts; newer versions of the library read it to keep saved files free of their defaults.
+    sub_configs_defaults: ClassVar = dict(_PARTS)
 
     vision_config: dict | PreTrainedConfig | None = None
     projector_config: dict | PreTrainedConfig | None = None
@@ -373,7 +380,7 @@ class DeepseekVLV2Config(_OfficialConfig):
         for alias, name in self.attribute_map.items():
             if alias in kwargs:
                 setattr(self, name, kwargs.pop(alias))
-        for name, config_class in self.sub_configs.items():
+        for name, config_class in _PARTS.items():
             value = getattr(self, name)
             if not isinstance(value, PreTrainedConfig):
                 setattr(self, name, _sub_config(config_class, value))

@@ -29,7 +29,7 @@ from vl2.model.layers import (
 )
 from vl2.model.outputs import DeepseekVLV2ModelOutput
 from vl2.ops import mla, rope
-from vl2.ops.attention import eager_attention
+from vl2.ops.attention import eager_attention, faster_kernel
 
 # Implementations that the absorbed form may stand in for; other engines bring their own.
 _NATIVE_ATTENTION = ("eager", "sdpa")
@@ -70,9 +70,9 @@ class DeepseekVLV2Attention(nn.Module):
         key = rope.rotate_half_split(key, *position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention
-        )
+        implementation = self.config._attn_implementation
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+        attend = faster_kernel(attend, implementation, query)
         mixed, weights = attend(
             self,
             query,
@@ -147,7 +147,8 @@ class DeepseekVLV2LatentAttention(nn.Module):
         k_rot = rope.rotate_interleaved(k_rot, *position_embeddings)
         if past_key_values is not None:
             kv_nope, k_rot = past_key_values.update(kv_nope, k_rot, self.layer_idx)
-        if self.config._attn_implementation in _NATIVE_ATTENTION and self._absorbs(
+        implementation = self.config._attn_implementation
+        if implementation in _NATIVE_ATTENTION and self._absorbs(
             q_pass.shape[2], kv_nope.shape[2], attention_mask, kwargs
         ):
             weight = self.kv_b_proj.weight
@@ -156,12 +157,12 @@ class DeepseekVLV2LatentAttention(nn.Module):
             )
             return self.o_proj(mixed.flatten(2)), None
         key, value = self.expand_kv(kv_nope, k_rot)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention
-        )
+        query = torch.cat((q_pass, q_rot), dim=-1)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+        attend = faster_kernel(attend, implementation, query)
         mixed, weights = attend(
             self,
-            torch.cat((q_pass, q_rot), dim=-1),
+            query,
             key,
             value,
             attention_mask,

@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from vl2.errors import InputError
 from vl2.model.configuration import DeepseekVLV2VisionConfig
-from vl2.ops.attention import eager_attention
+from vl2.ops.attention import eager_attention, faster_kernel
 
 _EPS = 1e-6
 
@@ -41,9 +41,9 @@ class DeepseekVLV2VisionAttention(nn.Module):
     def forward(self, x: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:  # noqa: ANN401
         """Maps patches `[n, p, c]` to `[n, p, c]` and, if the kernel gives them, the weights."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(dim=2)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention
-        )
+        implementation = self.config._attn_implementation
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+        attend = faster_kernel(attend, implementation, query)
         mixed, weights = attend(
             self,
             query.transpose(1, 2),

@@ -89,7 +89,7 @@ def absorbed_attention(
         scale: factor of the scores.
 
     Returns:
-        `[b, t, h, v]` in the type of the query. Scores and softmax are float32.
+        `[b, t, h, v]` in the type of the query. The softmax is float32.
     """
     batch, heads, queries, nope = q_nope.shape
     to_key, to_value = kv_weight.unflatten(0, (heads, -1)).split_with_sizes(
@@ -102,7 +102,7 @@ def absorbed_attention(
     joint = joint.reshape(batch, heads * queries, -1)
     scores = torch.bmm(joint[..., :rank], c_kv.squeeze(1).transpose(1, 2))
     scores = torch.baddbmm(scores, joint[..., rank:], k_pe.squeeze(1).transpose(1, 2))
-    scores = scores.view(batch, heads, queries, -1).to(torch.float32)
+    scores = scores.view(batch, heads, queries, -1)
     weights = masked_softmax(scores, mask).to(c_kv.dtype)
     mixed = torch.bmm(weights.view(batch, heads * queries, -1), c_kv.squeeze(1))
     mixed = mixed.view(batch, heads, queries, rank)
@@ -113,12 +113,15 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     """Softmax of `[b, h, t, s]` over the last dimension under a boolean or an additive mask.
 
     A query that may look nowhere (padding) gets equal weights rather than NaN.
+
+    Returns:
+        float32 `[b, h, t, s]`.
     """
     if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     elif mask is not None:
-        scores = scores + mask
-    return scores.softmax(dim=-1)
+        scores = scores.to(torch.float32) + mask
+    return scores.softmax(dim=-1, dtype=torch.float32)
 
 
 def plain_latent_attention(
