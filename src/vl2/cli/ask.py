@@ -9,11 +9,21 @@ from vl2.errors import InputError
 
 
 def command(
-    words: Annotated[
+    pictures: Annotated[
         list[str],
         typer.Argument(
-            metavar="PICTURE... QUESTION",
-            help="Picture files (- reads one from standard input), then the question.",
+            metavar="PICTURE",
+            help="Picture files; - reads one from standard input.",
+            default_factory=list,
+            show_default=False,
+        ),
+    ],
+    question: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUESTION",
+            help="The last word. <image> in it says where each picture goes; without, they "
+            "stand before it.",
             show_default=False,
         ),
     ],
@@ -34,16 +44,17 @@ def command(
     What the model points at follows the answer, a box a line: left, top, right and bottom in
     pixels of the (last) picture, and the label.
     """
-    *names, question = words
-    _check_order(names, question)
-    if draw is not None and not names:
+    from vl2.chat import as_conversation
+
+    _check_order(pictures, question)
+    if draw is not None and not pictures:
         raise InputError("There is no picture to draw on: name one before the question.")
     terminal.check_drawing(draw)
-    pictures = [terminal.picture_of(name) for name in names]
+    opened = [terminal.open_picture(picture) for picture in pictures]
+    conversation = as_conversation(question, opened)
     assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
     stream = assistant.stream(
-        question,
-        pictures,
+        conversation,
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
@@ -58,10 +69,10 @@ def command(
     if not quiet:
         terminal.tell_if_cut(stream.answer)
     if draw is not None:
-        terminal.save_drawing(pictures[-1], stream.answer, draw, quiet=quiet)
+        terminal.save_drawing(opened[-1], stream.answer, draw, quiet=quiet)
 
 
-def _check_order(names: list[str], question: str) -> None:
+def _check_order(pictures: list[str], question: str) -> None:
     if question == terminal.STDIN or terminal.is_file(question):
         raise InputError(
             f"The last word must be the question, but {question!r} is a picture: "
@@ -69,5 +80,5 @@ def _check_order(names: list[str], question: str) -> None:
         )
     if not question.strip():
         raise InputError("The question is empty: ask something.")
-    if names.count(terminal.STDIN) > 1:
+    if pictures.count(terminal.STDIN) > 1:
         raise InputError("Standard input can give only one picture: write - once.")

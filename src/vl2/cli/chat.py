@@ -31,7 +31,7 @@ Type a question and press Enter. A line that is only the path of a picture adds 
 def command(
     pictures: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PICTURE]...", help="Pictures to begin with.", show_default=False),
+        typer.Argument(metavar="PICTURE", help="Pictures to begin with.", show_default=False),
     ] = None,
     model: options.Model = "nano",
     temperature: options.Temperature = 0.0,

@@ -10,10 +10,17 @@ from vl2.cli import options, terminal
 def command(
     picture: Annotated[
         str,
-        typer.Argument(help="A picture file; - reads it from standard input.", show_default=False),
+        typer.Argument(
+            metavar="PICTURE",
+            help="A picture file; - reads it from standard input.",
+            show_default=False,
+        ),
     ],
     phrase: Annotated[
-        str, typer.Argument(help='What to find, such as "the red box".', show_default=False)
+        str,
+        typer.Argument(
+            metavar="PHRASE", help='What to find, such as "the red box".', show_default=False
+        ),
     ],
     model: options.Model = "nano",
     as_json: options.AsJson = False,
@@ -34,13 +41,13 @@ def command(
     """
     from vl2.grounding import locate_question
 
-    question = locate_question(phrase)
+    locate_question(phrase)  # a phrase that cannot be asked for is told before the wait
     terminal.check_drawing(draw)
-    opened = terminal.picture_of(picture)
+    opened = terminal.open_picture(picture)
     assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
-    answer = assistant.ask(
+    answer = assistant.locate(
         opened,
-        question,
+        phrase,
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,

@@ -17,18 +17,22 @@ Model: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Dtype: TypeAlias = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Temperature: TypeAlias = Annotated[
-    float, typer.Option(help="0 takes the likeliest word each time; more varies more.")
+    float,
+    typer.Option(min=0, max=100, help="0 takes the likeliest word each time; more varies more."),
 ]
 TopP: TypeAlias = Annotated[
-    float, typer.Option(help="Sample only among the likeliest words of this total probability.")
+    float,
+    typer.Option(
+        min=0, max=1, help="Sample only among the likeliest words of this total probability."
+    ),
 ]
-MaxTokens: TypeAlias = Annotated[int, typer.Option(help="Length limit of an answer.")]
+MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Length limit of an answer.")]
 Seed: TypeAlias = Annotated[
     int | None, typer.Option(help="The same seed gives the same answer.", show_default=False)
 ]
 MaxTiles: TypeAlias = Annotated[
     int | None,
-    typer.Option(help="Cut a picture into at most so many tiles.", show_default=False),
+    typer.Option(min=1, help="Cut a picture into at most so many tiles.", show_default=False),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Draw: TypeAlias = Annotated[

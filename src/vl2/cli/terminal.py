@@ -16,7 +16,8 @@ import typer
 from vl2.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from vl2.chat import Picture
+    import PIL.Image
+
     from vl2.engine import Answer, Assistant, Stream
     from vl2.grounding import Box
 
@@ -59,10 +60,17 @@ def _introduction(model: str, assistant: "Assistant") -> str:
     )
 
 
-def picture_of(word: str) -> "Picture":
-    """The picture that a word of the command line stands for; `-` is standard input."""
-    if word != STDIN:
-        return word
+def open_picture(word: str) -> "PIL.Image.Image":
+    """Open the picture that a word of the command line stands for; `-` is standard input.
+
+    Needs no torch, so a bad picture is told before the wait for a model.
+    """
+    from vl2.processing.images import open_image
+
+    return open_image(_standard_input() if word == STDIN else word)
+
+
+def _standard_input() -> bytes:
     if sys.stdin.isatty():
         raise InputError("No picture comes from standard input: pipe one in, or name a file.")
     data = sys.stdin.buffer.read()
@@ -132,15 +140,14 @@ def check_drawing(target: Path | None) -> None:
 
 
 def save_drawing(
-    picture: "Picture", answer: "Answer", target: Path, *, quiet: bool = False
+    picture: "PIL.Image.Image", answer: "Answer", target: Path, *, quiet: bool = False
 ) -> None:
     """Draw the boxes of an answer into its picture and save it."""
     from vl2.grounding import draw
-    from vl2.processing.images import open_image
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        drawn = draw(open_image(picture), answer.boxes)
+        drawn = draw(picture, answer.boxes)
     for warning in caught:
         note(str(warning.message))
     try:

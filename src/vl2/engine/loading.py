@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import torch
 
@@ -10,8 +12,11 @@ from vl2.engine.assistant import Assistant
 from vl2.engine.placement import choose_device, choose_dtype
 from vl2.engine.sequential import SequentialEngine
 from vl2.engine.sources import EMBEDDED, find_checkpoint
+from vl2.errors import CheckpointError
 from vl2.model.loading import load_model
 from vl2.processing.processor import DeepseekVLV2Processor
+
+_PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 
 
 def load(
@@ -32,9 +37,30 @@ def load(
         CheckpointError: there is no such model, or it is incomplete or broken.
         InputError: no such device or type.
     """
-    folder = find_checkpoint(name_or_path)
     place = choose_device(device)
-    processor = DeepseekVLV2Processor.from_pretrained(folder)
+    folder = find_checkpoint(name_or_path)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    model = load_model(folder, device=place, dtype=choose_dtype(dtype, place, weight_bytes))
+    precision = choose_dtype(dtype, place, weight_bytes)
+    processor = _load_processor(folder)
+    model = load_model(folder, device=place, dtype=precision)
     return Assistant(SequentialEngine(model, processor), processor)
+
+
+def _load_processor(folder: Path) -> DeepseekVLV2Processor:
+    """The processor of a folder, its files checked first.
+
+    The libraries below fill in for absent files or fail without naming the file.
+    """
+    for name in _PROCESSOR_FILES:
+        file = folder / name
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CheckpointError(
+                f"{file} is absent or unreadable: download the checkpoint again."
+            ) from error
+        except ValueError as error:
+            raise CheckpointError(
+                f"{file} is corrupt or only half downloaded ({error}): download it again."
+            ) from error
+    return DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)

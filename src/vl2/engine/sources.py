@@ -95,9 +95,10 @@ def _downloaded(name: str, repository: str) -> Path:
 def _how_to_get(name: str, repository: str, error: Exception) -> str:
     release = RELEASES.get(name)
     size = f" (about {release.gigabytes} GB)" if release else ""
+    offline = isinstance(error, LocalEntryNotFoundError)
+    reason = "no connection to huggingface.co" if offline else " ".join(str(error).split())[:200]
     return (
-        f"The model {name!r} is not on this machine and could not be downloaded "
-        f"({type(error).__name__}): with a network, run hf download {repository} "
-        f"--local-dir FOLDER{size}, from https://huggingface.co/{repository}, "
-        "and pass FOLDER as the model."
+        f"The model {name!r} is not on this machine and could not be downloaded ({reason}): "
+        f"where there is a network, run hf download {repository} --local-dir FOLDER{size}, from "
+        f"https://huggingface.co/{repository}, then give FOLDER as the model."
     )

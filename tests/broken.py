@@ -1,0 +1,56 @@
+"""Ways in which checkpoint folders are broken in practice.
+
+`BROKEN` gives per name a function that breaks a whole folder, and what the error must name.
+"""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+
+def cut(file: Path, share: float) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+
+
+def edit(file: Path, **changes: object) -> None:
+    values = json.loads(file.read_text(encoding="utf-8"))
+    values.update(changes)
+    file.write_text(json.dumps(values), encoding="utf-8")
+
+
+def without_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["image_newline"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 6739516416\n"
+
+BROKEN = {
+    "weights half downloaded": (lambda f: cut(f / "model.safetensors", 0.5), "model.safetensors"),
+    "weights empty": (lambda f: cut(f / "model.safetensors", 0), "model.safetensors"),
+    "weights are a pointer": (
+        lambda f: (f / "model.safetensors").write_text(LFS),
+        "model.safetensors",
+    ),
+    "weights absent": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),
+    "a tensor missing": (without_a_tensor, "image_newline"),
+    "an unknown key": (lambda f: edit(f / "config.json", sparkle=3), "sparkle"),
+    "config cut off": (lambda f: cut(f / "config.json", 0.5), "config.json"),
+    "config of another model": (
+        lambda f: edit(f / "config.json", model_type="llama"),
+        "'llama'",
+    ),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
+    "tokenizer cut off": (lambda f: cut(f / "tokenizer.json", 0.5), "tokenizer"),
+    "no special tokens": (
+        lambda f: (f / "tokenizer_config.json").unlink(),
+        "tokenizer_config.json",
+    ),
+    "no processor": (lambda f: (f / "processor_config.json").unlink(), "processor_config.json"),
+    "processor cut off": (lambda f: cut(f / "processor_config.json", 0.5), "processor_config"),
+    "processor empty": (lambda f: cut(f / "processor_config.json", 0), "processor_config"),
+    "config absent": (lambda f: (f / "config.json").unlink(), "config.json"),
+}

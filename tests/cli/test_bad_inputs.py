@@ -1,0 +1,94 @@
+"""What people get wrong: each mistake is one clear sentence and exit code 2."""
+
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from broken import BROKEN
+from golden import GOLDEN, checkpoint
+
+from vl2 import cli
+
+PICTURE = GOLDEN / "images" / "97x61.png"
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG file that claims a size and holds a single row of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + 3 * width))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+PICTURES = {
+    "zero bytes": (b"", "0 bytes"),
+    "truncated": (PICTURE.read_bytes()[:400], "broken or incomplete"),
+    "a text file named .png": (b"no picture\n" * 9, "not a picture"),
+    "a bomb": (png_of(60000, 60000), "pixels"),
+    "another kind of file": (b"%PDF-1.7\n", "not a picture"),
+}
+
+
+def refused(capsys, words: list[str], said: str) -> None:
+    """Runs a command line that must fail with one sentence that holds `said`."""
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.startswith("vl2: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(capsys, tmp_path, name) -> None:
+    data, said = PICTURES[name]
+    file = tmp_path / "picture.png"
+    file.write_bytes(data)
+    refused(capsys, ["ask", str(file), "What is it?"], said)
+    refused(capsys, ["locate", str(file), "it"], said)
+
+
+def test_a_picture_that_is_absent_or_a_folder(capsys, tmp_path) -> None:
+    refused(capsys, ["ask", str(tmp_path), "What is it?"], "is a folder")
+    refused(capsys, ["ask", str(tmp_path / "no.png"), "What is it?"], "does not exist")
+    refused(capsys, ["ask", "https://example.org/a.png", "What is it?"], "nothing is fetched")
+
+
+@pytest.mark.parametrize("question", ["<image>", "<image> <image> <image>?"])
+def test_counts_of_places_and_pictures_differ(capsys, question) -> None:
+    refused(capsys, ["ask", str(PICTURE), str(PICTURE), question], "but 2 pictures")
+
+
+def test_too_many_tokens(capsys) -> None:
+    words = ["ask", "-q", "--model", str(checkpoint("tiny"))]
+    tall = str(GOLDEN / "images" / "800x2300.jpg")
+    refused(capsys, [*words, tall, tall, "word " * 1500], "tokens")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_checkpoints(capsys, tmp_path, name) -> None:
+    break_it, said = BROKEN[name]
+    folder = Path(shutil.copytree(checkpoint("tiny"), tmp_path / "model"))
+    break_it(folder)
+    refused(capsys, ["ask", "--model", str(folder), str(PICTURE), "What is it?"], said)
+
+
+def test_models_that_are_not_there(capsys, tmp_path) -> None:
+    ask = ["ask", str(PICTURE), "What is it?", "--model"]
+    refused(capsys, [*ask, "enormous"], "There is no model 'enormous'")
+    refused(capsys, [*ask, str(tmp_path)], "no config.json")
+    refused(capsys, [*ask, str(PICTURE)], "is a file")
+
+
+@pytest.mark.parametrize(("option", "value"), [("--device", "gpu"), ("--dtype", "int3")])
+def test_devices_and_types(capsys, option, value) -> None:
+    words = ["ask", str(PICTURE), "What?", "--model", str(checkpoint("tiny"))]
+    refused(capsys, [*words, option, value], repr(value))
