@@ -115,13 +115,14 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     A query that may look nowhere (padding) gets equal weights rather than NaN.
 
     Returns:
-        float32 `[b, h, t, s]`.
+        `[b, h, t, s]`, at least float32.
     """
+    wide = torch.promote_types(scores.dtype, torch.float32)
     if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     elif mask is not None:
-        scores = scores.to(torch.float32) + mask
-    return scores.softmax(dim=-1, dtype=torch.float32)
+        scores = scores.to(wide) + mask
+    return scores.softmax(dim=-1, dtype=wide)
 
 
 def plain_latent_attention(

@@ -1,0 +1,54 @@
+import types
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vl2.ops.attention import eager_attention, faster_kernel
+from vl2.ops.norm import rms_norm
+
+
+def layer(causal):
+    return types.SimpleNamespace(training=False, is_causal=causal)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_equals_the_fused_kernel(causal, groups):
+    query = torch.randn(2, 4, 6, 8)
+    key, value = torch.randn(2, 4 // groups, 6, 8), torch.randn(2, 4 // groups, 6, 8)
+    mixed, weights = eager_attention(layer(causal), query, key, value, None, scaling=0.2)
+    wide = [x.repeat_interleave(groups, dim=1) for x in (key, value)]
+    fused = F.scaled_dot_product_attention(query, *wide, is_causal=causal, scale=0.2)
+    torch.testing.assert_close(mixed, fused.transpose(1, 2))
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 4, 6))
+
+
+def test_boolean_and_additive_masks_agree():
+    query, key, value = torch.randn(3, 2, 4, 6, 8)
+    mask = torch.rand(2, 1, 6, 6) > 0.3
+    additive = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    by_mask = [
+        eager_attention(layer(True), query, key, value, m, scaling=0.2)[0] for m in (mask, additive)
+    ]
+    torch.testing.assert_close(*by_mask)
+
+
+def test_only_training_in_bfloat16_on_the_cpu_is_written_out():
+    def fused():
+        pass
+
+    half = torch.zeros(1, dtype=torch.bfloat16, requires_grad=True)
+    assert faster_kernel(fused, "sdpa", half) is eager_attention
+    assert faster_kernel(fused, "vllm", half) is fused
+    assert faster_kernel(fused, "sdpa", half.detach()) is fused
+    assert faster_kernel(fused, "sdpa", torch.zeros(1, requires_grad=True)) is fused
+
+
+def test_norm_has_float32_statistics():
+    x, weight = torch.randn(4, 32) * 300, torch.rand(32)
+    exact = x / x.square().mean(dim=-1, keepdim=True).add(1e-6).sqrt() * weight
+    torch.testing.assert_close(rms_norm(x, weight, 1e-6), exact)
+    half = rms_norm(x.half(), weight.half(), 1e-6)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), exact, rtol=3e-3, atol=1e-3)
