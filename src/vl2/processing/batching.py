@@ -55,12 +55,15 @@ class BatchOptions:
     def parse(cls, given: Mapping[str, Any]) -> BatchOptions:
         """Read keyword arguments, flat or in transformers' groups such as `text_kwargs`.
 
+        `None` stands for an option that was not given, also for options that do not exist here.
+
         Raises:
             InputError: an option that is not one of the fields.
         """
         options = {key: value for key, value in given.items() if key not in _GROUPS}
         for group in _GROUPS:
             options.update(given.get(group) or {})
+        options = {key: value for key, value in options.items() if value is not None}
         known = {field.name for field in fields(cls)}
         unknown = sorted(options.keys() - known)
         if unknown:
@@ -68,7 +71,7 @@ class BatchOptions:
                 f"The processor has no option {', '.join(unknown)}: "
                 f"it knows {', '.join(sorted(known))}."
             )
-        return cls(**{key: value for key, value in options.items() if value is not None})
+        return cls(**options)
 
     @property
     def pads(self) -> bool:

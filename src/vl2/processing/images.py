@@ -45,6 +45,7 @@ _DECODING_ERRORS = (
     MemoryError,
     struct.error,
     zlib.error,
+    PIL.Image.DecompressionBombError,
 )
 """What Pillow's decoders raise on broken files; they have no common base."""
 
@@ -220,8 +221,9 @@ def _open_encoded(data: bytes, name: str, limits: Limits) -> PIL.Image.Image:
     try:
         return PIL.Image.open(io.BytesIO(data), formats=formats)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        allowed = min(limits.max_pixels, 2 * (PIL.Image.MAX_IMAGE_PIXELS or limits.max_pixels))
         raise ImageError(
-            f"{name} has more than the allowed {limits.max_pixels / 1e6:.1f} million pixels: "
+            f"{name} has more than the allowed {allowed / 1e6:.1f} million pixels: "
             "scale it down first."
         ) from error
     except PIL.UnidentifiedImageError as error:
@@ -270,7 +272,7 @@ def _orientation(image: PIL.Image.Image) -> int:
 
 def _broken(name: str, error: BaseException) -> ImageError:
     return ImageError(
-        f"{name} is broken or incomplete ({error or type(error).__name__}): "
+        f"{name} is broken or incomplete ({str(error) or type(error).__name__}): "
         "hand in a whole picture."
     )
 
