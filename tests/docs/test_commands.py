@@ -81,3 +81,11 @@ def test_commands_run(block, workplace, capsys, monkeypatch, request):
         if command.output.strip():
             same = doctest.OutputChecker().check_output(command.output, printed.out, SAME)
             assert same, f"{command.words} printed:\n{printed.out}"
+
+
+def test_continuous_integration_runs_what_the_readme_says():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    run = [line for line in script.splitlines() if line.startswith("make ")]
+    assert run == ["make check", "make test", "make run"]
+    assert all(f"$ {line}\n" in readme for line in run)
