@@ -114,6 +114,8 @@ def sample(
 def _turns(
     rng: random.Random, drawn: Scene, tasks: Mapping[str, float], count: int
 ) -> tuple[Turn, ...]:
+    if not tasks:
+        return ()
     view = view_of(drawn)
     names, weights = tuple(tasks), tuple(tasks.values())
     chosen: dict[tuple[str, str], Turn] = {}

@@ -77,8 +77,8 @@ def _line_starts(path: Path) -> list[int]:
 def _with_paths(messages: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
     """The messages with the paths of their pictures made absolute, inside `root` only."""
     located = []
-    for message in messages:
-        message = dict(message)
+    for given in messages:
+        message = dict(given)
         if "images" in message:
             message["images"] = [_inside(root, name) for name in message["images"]]
         if isinstance(message.get("content"), list):

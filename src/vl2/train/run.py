@@ -15,14 +15,15 @@ from vl2.model.loading import load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.vision import DeepseekVLV2VisionModel
 from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.processing.tiling import candidate_resolutions
 from vl2.train.attention import use_cpu_training_attention
 from vl2.train.data import Collator, Encoder, Indexed
+from vl2.train.initial import initialise
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
 from vl2.train.recipe import Recipe
 from vl2.train.tokenizer import build_tokenizer
 from vl2.train.trainer import run_stage
 from vl2.train.vision import DenseClasses, DensePicture, VisionPretraining, collate_dense
-from vl2.processing.tiling import candidate_resolutions
 
 FINAL = "final"
 ENCODER = "encoder.safetensors"
@@ -47,7 +48,9 @@ def fresh_model(processor: DeepseekVLV2Processor, seed: int) -> DeepseekVLV2ForC
         len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     )
     config.image_token_id = processor.image_token_id
-    return DeepseekVLV2ForCausalLM(config)
+    model = DeepseekVLV2ForCausalLM(config)
+    initialise(model)
+    return model
 
 
 def train_vision(

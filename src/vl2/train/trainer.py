@@ -14,7 +14,9 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from vl2.errors import InputError
+from vl2.model.loading import load_model
 from vl2.model.loss import supervised_positions
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.train.curves import draw_curves
 from vl2.train.optim import adamw
 from vl2.train.recipe import Recipe
@@ -78,6 +80,18 @@ class StageTrainer(Trainer):
                 self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
         self._count += 1
         return (loss, outputs) if return_outputs else loss
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        # The Trainer would match the official names of the file with the names in memory, find
+        # none, and go on with untrained weights after a warning.
+        model = self.model if model is None else model
+        if isinstance(model, DeepseekVLV2ForCausalLM):
+            saved = load_model(Path(resume_from_checkpoint), device="cpu", dtype=torch.float32)
+            model.load_state_dict(saved.state_dict())
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def balance_experts(self) -> None:
         """Move the routers' correction bias against the load since the last step (noaux_tc)."""

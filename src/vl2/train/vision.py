@@ -22,6 +22,9 @@ from vl2.model.vision import DeepseekVLV2VisionModel
 EDGE_BINS = 48
 """Places along a tile's side between which the position of an edge is told."""
 
+LETTER_WEIGHT = 3.0
+"""Weight of the characters' loss: they are learnt last and matter most for reading."""
+
 _EMPTY_WEIGHT = 0.2
 """How much a patch with nothing in it counts; most patches are empty, and they are easy."""
 
@@ -75,7 +78,7 @@ class VisionPretraining(nn.Module):
         colour: torch.Tensor,
         box: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Sum of the four losses, and each of them with its accuracy on what is not empty.
+        """Weighted sum of the four losses, and how right each kind is where something is.
 
         Args:
             pixel_values: `[n, 3, s, s]`, tiles of all pictures of the batch.
@@ -94,7 +97,9 @@ class VisionPretraining(nn.Module):
         )
         box_loss, box_error = _edge_loss(self.box(features).view(n * p, 4, EDGE_BINS), box)
         return {
-            "loss": letter_loss + shape_loss + colour_loss + box_loss,
+            "loss": LETTER_WEIGHT * letter_loss + shape_loss + colour_loss + box_loss,
+            "characters_loss": letter_loss,
+            "edges_loss": box_loss,
             "characters_right": letter_accuracy,
             "shapes_right": shape_accuracy,
             "colours_right": colour_accuracy,

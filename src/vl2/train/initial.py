@@ -1,0 +1,63 @@
+"""Weights to start from when nothing has been trained yet.
+
+The usual normal distribution of width 0.02 fits models a thousand units wide; a narrow one sits on
+a plateau with it. Three measures shorten the start of the embedded model (docs/log.md, 2026-11-22):
+weights drawn by fan-in, positions of patches that begin as sines and cosines, and queries that
+begin equal to keys, so that a patch attends to its neighbourhood before it has learnt anything
+(mimetic initialisation, arXiv 2305.09828).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from vl2.model.layers import DeepseekVLV2Experts
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.model.vision import DeepseekVLV2VisionModel
+
+_POSITION_SCALE = 0.7
+_EMBEDDING_SCALE = 0.5
+_INTO_RESIDUAL = ("o_proj", "down_proj", "fc2", "attn.proj")
+"""Layers whose output is added to the residual stream begin at half the width."""
+
+
+@torch.no_grad()
+def initialise(model: DeepseekVLV2ForCausalLM) -> None:
+    """Draw all weights of a model anew, from torch's current random state."""
+    for name, module in model.named_modules():
+        share = 0.5 if name.endswith(_INTO_RESIDUAL) else 1.0
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=share * module.in_features**-0.5)
+        elif isinstance(module, DeepseekVLV2Experts):
+            for weight, part in ((module.gate_up_proj, 1.0), (module.down_proj, 0.5)):
+                nn.init.trunc_normal_(weight, std=part * weight.shape[-1] ** -0.5)
+    nn.init.normal_(model.get_input_embeddings().weight, std=_EMBEDDING_SCALE)
+    _look_around(model.model.vision_tower)
+
+
+def _look_around(tower: DeepseekVLV2VisionModel) -> None:
+    width = tower.config.width
+    tower.pos_embed.copy_(_POSITION_SCALE * grid_waves(tower.config.patches_per_side, width))
+    for block in tower.blocks:
+        queries = block.attn.qkv.weight[:width]
+        block.attn.qkv.weight[width : 2 * width] = queries
+
+
+def grid_waves(side: int, width: int) -> torch.Tensor:
+    """Sines and cosines of the row and the column of each patch, `[1, side * side, width]`.
+
+    The fastest wave turns once along the side, the slowest a tenth of that.
+
+    Args:
+        side: patches along a side.
+        width: a multiple of 4.
+    """
+    speeds = 10.0 ** -(torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(side)[:, None] * (2 * math.pi / side) * speeds
+    waves = torch.cat((angles.sin(), angles.cos()), dim=1)
+    rows = waves[:, None].expand(side, side, -1)
+    columns = waves[None].expand(side, side, -1)
+    return torch.cat((rows, columns), dim=-1).reshape(1, side * side, width)

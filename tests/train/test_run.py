@@ -1,0 +1,109 @@
+"""Both stages for a few steps, stopped half-way and gone on with."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from vl2.cli import main
+from vl2.model.loading import load_model
+from vl2.train.curves import draw_curves
+from vl2.train.initial import grid_waves
+from vl2.train.run import fresh_model, fresh_processor
+
+SMALL = ["batch_size=2", "workers=0", "save_every=2", "log_every=1", "warmup_steps=1", "threads=1"]
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "vision"
+    settings = [word for setting in ["steps=2", *SMALL] for word in ("--set", setting)]
+    assert main(["train", "nano-vision", "--output", str(folder), *settings]) == 0
+    return folder
+
+
+def losses(folder):
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["step"]: row["loss"] for row in map(json.loads, lines)}
+
+
+def train(folder, vision, steps):
+    settings = [f"steps={steps}", f"vision={vision}", "schedule=constant", *SMALL]
+    words = [word for setting in settings for word in ("--set", setting)]
+    return main(["train", "nano", "--output", str(folder), *words])
+
+
+def test_a_run_leaves_weights_recipe_log_and_curves(vision):
+    assert (vision / "final" / "encoder.safetensors").is_file()
+    assert (vision / "curves.png").stat().st_size > 1000
+    assert "stage: vision" in (vision / "recipe.yaml").read_text(encoding="utf-8")
+    assert set(losses(vision)) == {1, 2}
+
+
+@pytest.fixture(scope="module")
+def answers(vision, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "nano"
+    assert train(folder, vision, 4) == 0
+    return folder
+
+
+def test_a_trained_model_loads_in_the_official_layout(answers, vision):
+    model = load_model(answers / "final", device="cpu", dtype=torch.float32)
+    assert type(model).__name__ == "DeepseekVLV2ForCausalLM"
+    assert (answers / "final" / "processor_config.json").is_file()
+    log = [json.loads(x) for x in (answers / "log.jsonl").read_text("utf-8").splitlines()]
+    assert log[-1]["busiest_expert"] >= 1
+    assert log[-1]["aux_loss"] > 0
+
+
+def test_a_stopped_run_goes_on_as_if_it_never_stopped(answers, vision, tmp_path):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(answers, stopped)
+    shutil.rmtree(stopped / "checkpoint-4")
+    shutil.rmtree(stopped / "final")
+    half = stopped / "checkpoint-4"
+    half.mkdir()  # a kill in the middle of writing leaves a checkpoint without its state
+    (half / "model.safetensors").write_bytes(b"half")
+    before = losses(answers)
+    (stopped / "log.jsonl").unlink()
+    assert train(stopped, vision, 4) == 0
+    after = losses(stopped)
+    assert set(after) == {3, 4}
+    assert after == {step: before[step] for step in after}
+
+
+def test_a_folder_of_another_recipe_is_not_overwritten(vision, capsys):
+    settings = [word for setting in ["steps=3", *SMALL] for word in ("--set", setting)]
+    assert main(["train", "nano-vision", "--output", str(vision), *settings]) == 2
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_an_absent_encoder_is_told(tmp_path, capsys):
+    assert train(tmp_path / "run", tmp_path / "nothing", 2) == 2
+    assert "no trained vision encoder" in capsys.readouterr().err
+
+
+def test_fresh_weights_depend_on_the_seed_alone():
+    processor = fresh_processor(["red"], [10])
+    one, same, other = (fresh_model(processor, seed) for seed in (1, 1, 2))
+    weights = [model.lm_head.weight for model in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_patches_begin_by_looking_at_their_neighbours():
+    waves = grid_waves(8, 160)[0]
+    middle = 3 * 8 + 3
+    likeness = (waves @ waves[middle]).view(8, 8)
+    assert likeness.argmax() == middle
+    assert likeness[3, 4] > likeness[3, 6]
+    processor = fresh_processor(["red"], [10])
+    tower = fresh_model(processor, 0).model.vision_tower
+    query, key = tower.blocks[0].attn.qkv.weight[:160], tower.blocks[0].attn.qkv.weight[160:320]
+    assert torch.equal(query, key)
+
+
+def test_curves_of_an_empty_log_draw_nothing(tmp_path):
+    draw_curves(tmp_path / "log.jsonl", tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
