@@ -168,3 +168,17 @@ def test_prompt_lookup_may_propose_image_tokens():
     model, prompt = mini_model("small"), PROMPTS[0]
     looked_up = generated(model, prompt, prompt_lookup_num_tokens=3)
     assert torch.equal(looked_up, generated(model, prompt))
+
+
+def test_decoding_is_absorbed_and_prefill_expanded(monkeypatch):
+    model, expanded = mini_model("base"), []
+    for layer in model.model.language_model.layers:
+        expand = layer.self_attn.expand_kv
+        monkeypatch.setattr(
+            layer.self_attn,
+            "expand_kv",
+            lambda c, k, expand=expand: expanded.append(c.shape[2]) or expand(c, k),
+        )
+    prompt = PROMPTS[0]
+    generated(model, prompt, count=5)
+    assert expanded == [prompt["input_ids"].shape[1]] * 3

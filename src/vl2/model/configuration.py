@@ -337,13 +337,6 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
             )
 
 
-_PARTS: dict[str, type[PreTrainedConfig]] = {
-    "vision_config": DeepseekVLV2VisionConfig,
-    "projector_config": DeepseekVLV2ProjectorConfig,
-    "language_config": DeepseekVLV2LanguageConfig,
-}
-
-
 @strict
 class DeepseekVLV2Config(_OfficialConfig):
     """The whole model.
@@ -360,7 +353,11 @@ class DeepseekVLV2Config(_OfficialConfig):
         "language_config": DeepseekVLV2LanguageConfig,
     }
     # All parts; newer versions of the library read it to keep saved files free of their defaults.
-    sub_configs_defaults: ClassVar = dict(_PARTS)
+    sub_configs_defaults: ClassVar = {
+        "vision_config": DeepseekVLV2VisionConfig,
+        "projector_config": DeepseekVLV2ProjectorConfig,
+        "language_config": DeepseekVLV2LanguageConfig,
+    }
 
     vision_config: dict | PreTrainedConfig | None = None
     projector_config: dict | PreTrainedConfig | None = None
@@ -380,10 +377,14 @@ class DeepseekVLV2Config(_OfficialConfig):
         for alias, name in self.attribute_map.items():
             if alias in kwargs:
                 setattr(self, name, kwargs.pop(alias))
-        for name, config_class in _PARTS.items():
-            value = getattr(self, name)
-            if not isinstance(value, PreTrainedConfig):
-                setattr(self, name, _sub_config(config_class, value))
+        self.vision_config = _sub_config(DeepseekVLV2VisionConfig, self.vision_config)
+        self.language_config = _sub_config(DeepseekVLV2LanguageConfig, self.language_config)
+        if self.projector_config is None:
+            ends = (self.vision_config.width, self.language_config.hidden_size)
+            self.projector_config = dict(zip(("input_dim", "n_embed"), ends, strict=True))
+        self.projector_config = _sub_config(DeepseekVLV2ProjectorConfig, self.projector_config)
+        tied = self.tie_word_embeddings or self.language_config.tie_word_embeddings
+        self.tie_word_embeddings = self.language_config.tie_word_embeddings = tied
         self.candidate_resolutions = [list(pair) for pair in self.candidate_resolutions]
         super().__post_init__(**kwargs)
 
@@ -405,7 +406,9 @@ class DeepseekVLV2Config(_OfficialConfig):
                 raise ValueError(f"{left} {a} differs from {right} {b}")
 
 
-def _sub_config(config_class: type[PreTrainedConfig], value: dict | None) -> PreTrainedConfig:
+def _sub_config(config_class: type[PreTrainedConfig], value: object) -> PreTrainedConfig:
+    if isinstance(value, PreTrainedConfig):
+        return value
     if value is not None and not isinstance(value, dict):
         raise CheckpointError(
             f"{config_class.base_config_key} must be a table of keys, not {value!r}."
