@@ -406,13 +406,11 @@ class DeepseekVLV2Config(_OfficialConfig):
                 raise ValueError(f"{left} {a} differs from {right} {b}")
 
 
-def _sub_config(config_class: type[PreTrainedConfig], value: object) -> PreTrainedConfig:
+def _sub_config(
+    config_class: type[PreTrainedConfig], value: dict | PreTrainedConfig | None
+) -> PreTrainedConfig:
     if isinstance(value, PreTrainedConfig):
         return value
-    if value is not None and not isinstance(value, dict):
-        raise CheckpointError(
-            f"{config_class.base_config_key} must be a table of keys, not {value!r}."
-        )
     return config_class(**(value or {}))
 
 
