@@ -89,3 +89,17 @@ def place_rows(
         )
     rows = rows.to(device=embeddings.device, dtype=embeddings.dtype)
     return embeddings.masked_scatter(is_image[..., None], rows)
+
+
+def refuse_slots(is_image: torch.Tensor) -> None:
+    """Checks that a prompt without images has no `<image>` tokens, `is_image` `[b, t]`.
+
+    Raises:
+        InputError: it has some, which would be read as a word of no meaning.
+    """
+    slots = int(is_image.sum())
+    if slots:
+        raise InputError(
+            f"The prompt has {slots} <image> tokens, but no images came with it; give pixel_values "
+            "and images_spatial_crop."
+        )

@@ -19,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 from vl2.errors import InputError
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.image_token import find_image_token_id
-from vl2.model.images import encode_tiles, place_rows, rows_per_image
+from vl2.model.images import encode_tiles, place_rows, refuse_slots, rows_per_image
 from vl2.model.language import DeepseekVLV2LanguageModel, DeepseekVLV2PreTrainedModel
 from vl2.model.loss import (
     IGNORED,
@@ -107,6 +107,8 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
         if encoded is not None:
             rows = torch.cat(list(encoded.pooler_output))
             inputs_embeds = place_rows(inputs_embeds, self._image_slots(input_ids), rows)
+        elif self._starts(input_ids, past_key_values):
+            refuse_slots(input_ids == self.config.image_token_id)
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -126,6 +128,14 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
                 "config.image_token_id is not set: set it to the id of <image> in the tokenizer."
             )
         return input_ids == self.config.image_token_id
+
+    def _starts(self, input_ids: torch.Tensor | None, cache: Cache | None) -> bool:
+        # Later steps may hold <image> tokens without images: speculative decoding proposes them. A
+        # compiled forward pass cannot look.
+        if torch.compiler.is_compiling() or input_ids is None or input_ids.shape[1] == 1:
+            return False
+        new = cache is None or cache.get_seq_length() == 0
+        return new and self.config.image_token_id is not None
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
