@@ -118,15 +118,15 @@ def test_golden_configs_load(variant):
         ("language_config", {"hidden_size": 1024}, "n_embed 2048 differs from language"),
         ("vision_config", {"width": 1024}, "input_dim 1152 differs from vision_config.width 1024"),
         ("vision_config", {"heads": 7}, "width 1152 is not a multiple of heads 7"),
-        ("language_config", {"topk_method": "gready"}, "topk_method 'gready' is not one of"),
-        ("language_config", {"scoring_func": "relu"}, "scoring_func 'relu' is not one of"),
+        ("language_config", {"topk_method": "gready"}, "'topk_method'"),
+        ("language_config", {"scoring_func": "relu"}, "'scoring_func'"),
         ("language_config", {"num_experts_per_tok": 65}, "65 does not fit n_routed_experts 64"),
         ("language_config", {"n_group": 7}, "64 is not a multiple of n_group 7"),
         ("language_config", {"kv_lora_rank": None}, "use_mla needs kv_lora_rank"),
         ("language_config", {"rope_scaling": {"type": "yarn", "factor": 4.0}}, "rope_scaling"),
         ("projector_config", {"projector_type": "linear"}, "projector_type 'linear' is not"),
         ("", {"tile_tag": "1D"}, "tile_tag '1D'"),
-        ("", {"vision_config": 3}, "'vision_config' with value 3"),
+        ("", {"vision_config": 3}, "vision_config must be a table of keys, not 3"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_sentence(part, values, message):

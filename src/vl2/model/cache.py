@@ -20,9 +20,8 @@ class LatentLayer(DynamicLayer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._buffer: torch.Tensor | None = None
-        self._rank = 0
-        self._length = 0
+        self._buffer = torch.empty(0)
+        self._rank = self._length = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Takes type, device and widths from the first tokens."""
@@ -40,7 +39,7 @@ class LatentLayer(DynamicLayer):
         **kwargs: object,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Appends tokens `[b, 1, t, r]` and `[b, 1, t, p]`; returns views of all tokens so far."""
-        if self._buffer is None:
+        if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self._length + key_states.shape[-2]
         if torch.is_grad_enabled() and key_states.requires_grad:
@@ -80,12 +79,13 @@ class LatentLayer(DynamicLayer):
         """Forgets the last `-tokens_to_remove` tokens (a number of at most 0)."""
         if tokens_to_remove > 0:
             raise ValueError(f"crop takes a number of at most 0, not {tokens_to_remove}")
-        if self._buffer is not None:
+        if self.is_initialized:
             self._show(max(self._length + tokens_to_remove, 0))
 
     def reset(self) -> None:
         """Forgets everything."""
-        self.keys = self.values = self._buffer = None
+        self.keys = self.values = None
+        self._buffer = torch.empty(0)
         self._length, self.is_initialized = 0, False
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
@@ -94,22 +94,22 @@ class LatentLayer(DynamicLayer):
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeats every row `repeats` times."""
-        if self._buffer is not None:
+        if self.is_initialized:
             self._replace(self._buffer.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keeps the rows `indices`, in that order."""
-        if self._buffer is not None:
+        if self.is_initialized:
             self._replace(self._buffer[indices.to(self._buffer.device)])
 
     def offload(self) -> None:
         """Moves the latents to the memory of the CPU."""
-        if self._buffer is not None:
+        if self.is_initialized:
             self._replace(self._buffer.to("cpu", non_blocking=True))
 
     def prefetch(self) -> None:
         """Moves the latents back to where they are used."""
-        if self._buffer is not None and self._buffer.device != self.device:
+        if self.is_initialized and self._buffer.device != self.device:
             self._replace(self._buffer.to(self.device, non_blocking=True))
 
 

@@ -6,13 +6,15 @@ the defaults here. A key that nobody knows is an error that names the nearest kn
 """
 
 import difflib
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import GenerationConfig, PreTrainedConfig
 
 from vl2.errors import CheckpointError
+from vl2.ops.mla import LatentDims
+from vl2.ops.router import Routing
 
 # What the library itself reads and writes, beside the declared fields.
 _LIBRARY_KEYS = frozenset(vars(GenerationConfig())) | frozenset(
@@ -208,7 +210,7 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
         "layers.*.mlp.up_proj": "colwise",
         "layers.*.mlp.down_proj": "rowwise",
     }
-    base_model_ep_plan: ClassVar = {
+    base_model_ep_plan: ClassVar[Any] = {
         "layers.*.mlp.experts.gate_up_proj": "grouped_gemm",
         "layers.*.mlp.experts.down_proj": "grouped_gemm",
         "layers.*.mlp.experts": "ep_dispatch_experts",
@@ -230,8 +232,8 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
     n_routed_experts: int | None = None
     num_experts_per_tok: int | None = None
     routed_scaling_factor: float | int = 1.0
-    scoring_func: str = "softmax"
-    topk_method: str = "greedy"
+    scoring_func: Literal["softmax", "sigmoid"] = "softmax"
+    topk_method: Literal["greedy", "group_limited_greedy", "noaux_tc"] = "greedy"
     n_group: int | None = None
     topk_group: int | None = None
     norm_topk_prob: bool = False
@@ -283,6 +285,30 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
             return (self.qk_nope_head_dim or 0) + (self.qk_rope_head_dim or 0)
         return self.head_dim
 
+    @property
+    def latent_dims(self) -> LatentDims:
+        """Widths of the latent attention."""
+        return LatentDims(
+            heads=self.num_attention_heads,
+            rank=self.kv_lora_rank or 0,
+            nope=self.qk_nope_head_dim or 0,
+            rope=self.qk_rope_head_dim or 0,
+            value=self.v_head_dim or 0,
+        )
+
+    @property
+    def routing(self) -> Routing:
+        """How tokens choose their experts."""
+        return Routing(
+            top_k=self.num_experts_per_tok or 0,
+            scoring=self.scoring_func,
+            method=self.topk_method,
+            groups=self.n_group or 1,
+            kept_groups=self.topk_group or 1,
+            normalise=self.norm_topk_prob,
+            scale=self.routed_scaling_factor,
+        )
+
     def is_moe_layer(self, layer: int) -> bool:
         """Whether decoder layer `layer` has routed experts instead of one dense MLP."""
         return (
@@ -315,15 +341,6 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
         self._validate_router()
 
     def _validate_router(self) -> None:
-        choices = {
-            "scoring_func": ("softmax", "sigmoid"),
-            "topk_method": ("greedy", "group_limited_greedy", "noaux_tc"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"language_config: {name} {getattr(self, name)!r} is not one of {allowed}"
-                )
         experts, top_k = self.n_routed_experts, self.num_experts_per_tok
         if experts is not None and not (top_k and 0 < top_k <= experts):
             raise ValueError(
@@ -348,20 +365,21 @@ class DeepseekVLV2Config(_OfficialConfig):
     model_type = "deepseek_vl_v2"
     attribute_map: ClassVar = {"text_config": "language_config"}
     # Parts that are models of their own, with attention to be chosen.
-    sub_configs: ClassVar = {
+    sub_configs: ClassVar[Any] = {  # pyrefly: ignore[bad-override]
         "vision_config": DeepseekVLV2VisionConfig,
         "language_config": DeepseekVLV2LanguageConfig,
     }
     # All parts; newer versions of the library read it to keep saved files free of their defaults.
-    sub_configs_defaults: ClassVar = {
+    sub_configs_defaults: ClassVar[Any] = {
         "vision_config": DeepseekVLV2VisionConfig,
         "projector_config": DeepseekVLV2ProjectorConfig,
         "language_config": DeepseekVLV2LanguageConfig,
     }
 
-    vision_config: dict | PreTrainedConfig | None = None
-    projector_config: dict | PreTrainedConfig | None = None
-    language_config: dict | PreTrainedConfig | None = None
+    # Given as tables or configurations; always configurations once built.
+    vision_config: Any = None
+    projector_config: Any = None
+    language_config: Any = None
     tile_tag: str = "2D"
     global_view_pos: str = "head"
     candidate_resolutions: list | tuple = ((384, 384),)
@@ -369,11 +387,12 @@ class DeepseekVLV2Config(_OfficialConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
-        if any(str(name).startswith("DeepseekOCR") for name in self.architectures or ()):
-            raise CheckpointError(
-                f"This is a {self.architectures[0]} checkpoint, which shares its model type with "
-                "DeepSeek-VL2 but is another model; load it with transformers or vLLM."
-            )
+        for name in self.architectures or ():
+            if name.startswith("DeepseekOCR"):
+                raise CheckpointError(
+                    f"This is a {name} checkpoint, which shares its model type with DeepSeek-VL2 "
+                    "but is another model; load it with transformers or vLLM."
+                )
         for alias, name in self.attribute_map.items():
             if alias in kwargs:
                 setattr(self, name, kwargs.pop(alias))
@@ -406,11 +425,13 @@ class DeepseekVLV2Config(_OfficialConfig):
                 raise ValueError(f"{left} {a} differs from {right} {b}")
 
 
-def _sub_config(
-    config_class: type[PreTrainedConfig], value: dict | PreTrainedConfig | None
-) -> PreTrainedConfig:
+def _sub_config(config_class: type[PreTrainedConfig], value: object) -> PreTrainedConfig:
     if isinstance(value, PreTrainedConfig):
         return value
+    if value is not None and not isinstance(value, dict):
+        raise CheckpointError(
+            f"{config_class.base_config_key} must be a table of keys, not {value!r}."
+        )
     return config_class(**(value or {}))
 
 

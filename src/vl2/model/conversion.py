@@ -7,7 +7,7 @@ reverse on saving, would also catch the language model's `q_proj`.
 
 from collections.abc import Iterator
 
-from torch import nn
+from transformers import PreTrainedModel
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import (
     Concatenate,
@@ -56,7 +56,7 @@ _PREFIXES = {
 }
 
 
-def official_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+def official_shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     """Names and shapes that a complete checkpoint of `model` has on disk."""
     tied = model.config.tie_word_embeddings
     shapes: dict[str, tuple[int, ...]] = {}

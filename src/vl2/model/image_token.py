@@ -22,4 +22,4 @@ def find_image_token_id(path: str | os.PathLike[str], **hub: Any) -> int | None:
     except CheckpointError:
         return None
     add_special_tokens(tokenizer)
-    return tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    return tokenizer.get_vocab()[IMAGE_TOKEN]

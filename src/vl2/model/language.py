@@ -5,7 +5,7 @@ weights the residual stream is float32 and the inner products of the MLPs are he
 of two (`vl2.ops.gate`), because activations of this family of models pass float16's 65504.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,11 +43,12 @@ class DeepseekVLV2Attention(nn.Module):
         super().__init__()
         self.config, self.layer_idx = config, layer_idx
         self.head_dim = config.head_dim
-        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        kv_heads = config.num_key_value_heads or config.num_attention_heads
+        self.num_key_value_groups = config.num_attention_heads // kv_heads
         self.scaling = self.head_dim**-0.5
         self.is_causal = True
         width, bias = config.hidden_size, config.attention_bias
-        kv_width = config.num_key_value_heads * self.head_dim
+        kv_width = kv_heads * self.head_dim
         self.q_proj = nn.Linear(width, config.num_attention_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(width, kv_width, bias=bias)
         self.v_proj = nn.Linear(width, kv_width, bias=bias)
@@ -70,7 +71,7 @@ class DeepseekVLV2Attention(nn.Module):
         key = rope.rotate_half_split(key, *position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
-        implementation = self.config._attn_implementation
+        implementation = self.config._attn_implementation or "eager"
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
         attend = faster_kernel(attend, implementation, query)
         mixed, weights = attend(
@@ -96,13 +97,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
     def __init__(self, config: DeepseekVLV2LanguageConfig, layer_idx: int) -> None:
         super().__init__()
         self.config, self.layer_idx = config, layer_idx
-        self.dims = mla.LatentDims(
-            heads=config.num_attention_heads,
-            rank=config.kv_lora_rank,
-            nope=config.qk_nope_head_dim,
-            rope=config.qk_rope_head_dim,
-            value=config.v_head_dim,
-        )
+        self.dims = config.latent_dims
         self.scaling = config.qk_head_dim**-0.5
         self.num_key_value_groups = 1
         self.is_causal = True
@@ -147,7 +142,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
         k_rot = rope.rotate_interleaved(k_rot, *position_embeddings)
         if past_key_values is not None:
             kv_nope, k_rot = past_key_values.update(kv_nope, k_rot, self.layer_idx)
-        implementation = self.config._attn_implementation
+        implementation = self.config._attn_implementation or "eager"
         if implementation in _NATIVE_ATTENTION and self._absorbs(
             q_pass.shape[2], kv_nope.shape[2], attention_mask, kwargs
         ):
@@ -210,20 +205,20 @@ class DeepseekVLV2DecoderLayer(GradientCheckpointingLayer):
 class DeepseekVLV2PreTrainedModel(PreTrainedModel):
     """What the model classes share with transformers."""
 
-    config: DeepseekVLV2Config
+    config: DeepseekVLV2Config  # pyrefly: ignore[bad-override-mutable-attribute]
     config_class = DeepseekVLV2Config
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     supports_gradient_checkpointing = True
-    _no_split_modules: ClassVar = ["DeepseekVLV2DecoderLayer", "DeepseekVLV2VisionBlock"]
-    _skip_keys_device_placement: ClassVar = ["past_key_values"]
-    _keep_in_fp32_modules_strict: ClassVar = {"e_score_correction_bias"}
+    _no_split_modules = ["DeepseekVLV2DecoderLayer", "DeepseekVLV2VisionBlock"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _keep_in_fp32_modules_strict = {"e_score_correction_bias"}
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
-    _can_record_outputs: ClassVar = {
+    _can_record_outputs = {
         "hidden_states": DeepseekVLV2DecoderLayer,
         "attentions": [DeepseekVLV2Attention, DeepseekVLV2LatentAttention],
         "router_logits": OutputRecorder(DeepseekVLV2Router, index=0),
@@ -251,13 +246,13 @@ class DeepseekVLV2PreTrainedModel(PreTrainedModel):
 class DeepseekVLV2LanguageModel(DeepseekVLV2PreTrainedModel):
     """The decoder stack, without images and without a head."""
 
-    config: DeepseekVLV2LanguageConfig
+    config: DeepseekVLV2LanguageConfig  # pyrefly: ignore[bad-override-mutable-attribute]
     config_class = DeepseekVLV2LanguageConfig
-    input_modalities = ("text",)
+    input_modalities = ["text"]
 
     def __init__(self, config: DeepseekVLV2LanguageConfig) -> None:
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens: nn.Module = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(
             [DeepseekVLV2DecoderLayer(config, index) for index in range(config.num_hidden_layers)]
         )

@@ -57,18 +57,10 @@ class DeepseekVLV2Router(nn.Module):
 
     def __init__(self, config: DeepseekVLV2LanguageConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(config.n_routed_experts, config.hidden_size))
-        self.routing = router.Routing(
-            top_k=config.num_experts_per_tok,
-            scoring=config.scoring_func,
-            method=config.topk_method,
-            groups=config.n_group or 1,
-            kept_groups=config.topk_group or 1,
-            normalise=config.norm_topk_prob,
-            scale=config.routed_scaling_factor,
-        )
-        has_bias = config.topk_method == "noaux_tc"
-        bias = torch.zeros(config.n_routed_experts) if has_bias else None
+        experts = config.n_routed_experts or 0
+        self.weight = nn.Parameter(torch.zeros(experts, config.hidden_size))
+        self.routing = config.routing
+        bias = torch.zeros(experts) if config.topk_method == "noaux_tc" else None
         self.register_buffer("e_score_correction_bias", bias)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -77,7 +69,9 @@ class DeepseekVLV2Router(nn.Module):
         indices, weights = router.choose_experts(logits, self.routing, self.e_score_correction_bias)
         return logits, weights, indices
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> nn.Module:
+    def _apply(
+        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> "DeepseekVLV2Router":
         exact = self.e_score_correction_bias
         super()._apply(fn, recurse)
         moved = self.e_score_correction_bias
@@ -105,14 +99,15 @@ class DeepseekVLV2Experts(nn.Module):
 
     def __init__(self, config: DeepseekVLV2LanguageConfig) -> None:
         super().__init__()
-        self.num_experts = config.n_routed_experts
+        self.num_experts = config.n_routed_experts or 0
         width, inner = config.hidden_size, config.moe_intermediate_size
         self.gate_up_proj = nn.Parameter(torch.empty(self.num_experts, 2 * inner, width))
         self.down_proj = nn.Parameter(torch.empty(self.num_experts, width, inner))
         self.act_fn = ACT2FN[config.hidden_act]
 
     def _apply_gate(self, gate_up: torch.Tensor) -> torch.Tensor:
-        return gated(*gate_up.chunk(2, dim=-1), self.act_fn)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return gated(gate, up, self.act_fn)
 
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor

@@ -1,7 +1,7 @@
 """DeepSeek-VL2 as a whole: images and tokens in, hidden states or logits out."""
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -77,7 +77,10 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
         """
         tiles = encode_tiles(self.vision_tower, self.projector, pixel_values)
         rows = rows_per_image(tiles, images_spatial_crop, self.image_newline, self.view_seperator)
-        return BaseModelOutputWithPooling(last_hidden_state=tiles, pooler_output=rows)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=tiles,
+            pooler_output=rows,  # pyrefly: ignore[bad-argument-type]
+        )
 
     @can_return_tuple
     def forward(
@@ -105,10 +108,10 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
             inputs_embeds = self.get_input_embeddings()(input_ids)
         rows = None
         if encoded is not None:
-            rows = torch.cat(list(encoded.pooler_output))
+            rows = torch.cat(list(encoded["pooler_output"]))
             inputs_embeds = place_rows(inputs_embeds, self._image_slots(input_ids), rows)
-        elif self._starts(input_ids, past_key_values):
-            refuse_slots(input_ids == self.config.image_token_id)
+        elif input_ids is not None and self._starts(input_ids, past_key_values):
+            refuse_slots(self._image_slots(input_ids))
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -129,10 +132,10 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
             )
         return input_ids == self.config.image_token_id
 
-    def _starts(self, input_ids: torch.Tensor | None, cache: Cache | None) -> bool:
+    def _starts(self, input_ids: torch.Tensor, cache: Cache | None) -> bool:
         # Later steps may hold <image> tokens without images: speculative decoding proposes them. A
         # compiled forward pass cannot look.
-        if torch.compiler.is_compiling() or input_ids is None or input_ids.shape[1] == 1:
+        if torch.compiler.is_compiling() or input_ids.shape[1] == 1:
             return False
         new = cache is None or cache.get_seq_length() == 0
         return new and self.config.image_token_id is not None
@@ -149,9 +152,9 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
 class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
     """The model with its language head; what checkpoints hold."""
 
-    _tied_weights_keys: ClassVar = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
-    _tp_plan: ClassVar = {"lm_head": "colwise_gather_output"}
-    _pp_plan: ClassVar = {"lm_head": (["hidden_states"], ["logits"])}
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+    _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}  # pyrefly: ignore[bad-assignment]
 
     def __init__(self, config: DeepseekVLV2Config) -> None:
         super().__init__(config)
@@ -248,7 +251,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
             aux_loss, expert_load = router_balance(
                 outputs.router_logits, outputs.router_indices, mask, hidden.shape[:2], language
             )
-            if loss is not None:
+            if labels is not None:
                 loss = loss + language.aux_loss_alpha * _batch_share(labels, **kwargs) * aux_loss
         return DeepseekVLV2CausalLMOutput(
             loss=loss,
@@ -299,7 +302,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
             bias = gate.e_score_correction_bias
             bias.copy_(corrected_bias(bias, load.to(bias.device), step))
 
-    def generate(
+    def generate(  # pyrefly: ignore[bad-override]
         self,
         inputs: torch.Tensor | None = None,
         generation_config: GenerationConfig | None = None,
@@ -310,7 +313,9 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         processors = LogitsProcessorList(logits_processor or [])
         if self.config.image_token_id is not None:
             processors.append(_NeverToken(self.config.image_token_id))
-        return super().generate(inputs, generation_config, processors, **kwargs)
+        return super().generate(  # pyrefly: ignore[bad-argument-type]
+            inputs, generation_config, processors, **kwargs
+        )
 
 
 class _NeverToken(LogitsProcessor):

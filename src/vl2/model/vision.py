@@ -8,7 +8,7 @@ Parameter names are the official ones: `qkv` stays fused and `pos_embed` has thr
 """
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class DeepseekVLV2VisionAttention(nn.Module):
     def forward(self, x: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:  # noqa: ANN401
         """Maps patches `[n, p, c]` to `[n, p, c]` and, if the kernel gives them, the weights."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(dim=2)
-        implementation = self.config._attn_implementation
+        implementation = self.config._attn_implementation or "eager"
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
         attend = faster_kernel(attend, implementation, query)
         mixed, weights = attend(
@@ -115,13 +115,13 @@ class DeepseekVLV2AttentionPool(nn.Module):
 class DeepseekVLV2VisionModel(PreTrainedModel):
     """Tiles to patch features; usable alone."""
 
-    config: DeepseekVLV2VisionConfig
+    config: DeepseekVLV2VisionConfig  # pyrefly: ignore[bad-override-mutable-attribute]
     config_class = DeepseekVLV2VisionConfig
     base_model_prefix = "vision_tower"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     supports_gradient_checkpointing = True
-    _no_split_modules: ClassVar = ["DeepseekVLV2VisionBlock"]
+    _no_split_modules = ["DeepseekVLV2VisionBlock"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
