@@ -11,7 +11,6 @@ import importlib
 import sys
 import threading
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -32,8 +31,12 @@ def register_or_watch() -> None:
         sys.meta_path.insert(0, _Watcher())
 
 
-class _Watcher(MetaPathFinder):
-    """Counts the watched modules that are being imported in this thread; registers when none is."""
+class _Watcher:
+    """Counts the watched modules that are being imported in this thread; registers when none is.
+
+    A finder by its methods alone: importing `importlib.abc` to derive from it would cost as much
+    time as a third of `vl2 --help`.
+    """
 
     def __init__(self) -> None:
         self._open = threading.local()
