@@ -51,6 +51,29 @@ def test_a_defect_stays_a_traceback(monkeypatch):
         cli.main(["broken"])
 
 
+def test_a_package_of_an_extra_that_is_missing_is_named(monkeypatch, capsys):
+    def command() -> None:
+        """Draw."""
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.figure")
+
+    add_verb(monkeypatch, "draw", command)
+    assert cli.main(["draw"]) == 2
+    err = capsys.readouterr().err
+    assert "matplotlib" in err
+    assert "pip install 'vl2[train]'" in err
+    assert err.count("\n") == 1
+
+
+def test_any_other_missing_module_is_a_defect(monkeypatch):
+    def command() -> None:
+        """Fail."""
+        raise ModuleNotFoundError("No module named 'vl2.nowhere'", name="vl2.nowhere")
+
+    add_verb(monkeypatch, "broken", command)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["broken"])
+
+
 def test_interruption_is_130(monkeypatch):
     def command() -> None:
         """Be stopped."""

@@ -8,6 +8,7 @@ docstring is the help text. Then add a line to `VERBS`. Inside `command`, import
 A verb writes its answer to standard output and everything else to standard error. It raises
 `VL2Error` for what the user can mend; `main` turns that into one sentence and exit code 2. A wrong
 option or argument is 2 as well, Ctrl-C is 130, any other exception stays a traceback (exit code 1).
+A package of an extra (`EXTRAS`) that is not installed counts as something the user can mend.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vl2.errors import VL2Error
+from vl2.errors import MissingExtraError, VL2Error
 
 VERBS = {
     "ask": "Ask a question about one or several pictures.",
@@ -28,6 +29,9 @@ VERBS = {
     "eval": "Measure a model on held-out pictures.",
     "info": "Show what a model is made of and what it costs to run.",
 }
+
+EXTRAS = {"accelerate": "train", "matplotlib": "train", "yaml": "train"}
+"""Packages that a verb may need, and the extra of this package that brings them."""
 
 EXIT_USER_ERROR = 2
 
@@ -90,10 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         typer.main.get_command(app).main(args=words, prog_name="vl2")
     except VL2Error as error:
-        typer.echo(f"vl2: {error}", err=True)
-        return EXIT_USER_ERROR
+        return _tell(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        purpose = f"This verb, which uses {package},"
+        return _tell(MissingExtraError.for_extra(EXTRAS[package], purpose))
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _tell(error: VL2Error) -> int:
+    typer.echo(f"vl2: {error}", err=True)
+    return EXIT_USER_ERROR
