@@ -5,6 +5,7 @@ import torch
 from model_inputs import EOS, IMAGE, PAD, VOCABULARY, close, left_padded, mini_model, mini_prompt
 from transformers import DynamicCache
 
+from vl2.errors import InputError
 from vl2.model.cache import LatentLayer
 
 VARIANTS = ("tiny", "small", "base")
@@ -182,3 +183,48 @@ def test_decoding_is_absorbed_and_prefill_expanded(monkeypatch):
     prompt = PROMPTS[0]
     generated(model, prompt, count=5)
     assert expanded == [prompt["input_ids"].shape[1]] * 3
+
+
+@everywhere
+def test_a_conversation_goes_on_from_its_cache(variant):
+    """A second picture in a later turn, given alone or with all that was said before."""
+    model, first, second = mini_model(variant), PROMPTS[0], mini_prompt([(1, 1)], words=5, seed=9)
+    whole = {
+        "input_ids": torch.cat((first["input_ids"], second["input_ids"]), dim=1),
+        **{
+            name: torch.cat((first[name], second[name]))
+            for name in ("pixel_values", "images_spatial_crop")
+        },
+    }
+    expected = generated(model, whole)
+    for ids in (whole["input_ids"], second["input_ids"]):
+        cache = DynamicCache(config=model.config.language_config)
+        with torch.no_grad():
+            model(**first, past_key_values=cache)
+        later = {
+            **second,
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(whole["input_ids"]),
+            "past_key_values": cache,
+        }
+        assert torch.equal(generated(model, later), expected)
+
+
+@everywhere
+def test_features_may_be_handed_to_generation(variant):
+    model, prompt = mini_model(variant), PROMPTS[2]
+    with torch.no_grad():
+        features = model.model.get_image_features(
+            prompt["pixel_values"], prompt["images_spatial_crop"]
+        )
+    given = {"input_ids": prompt["input_ids"], "mm_encoder_outputs": {"image": features}}
+    assert torch.equal(generated(model, given), generated(model, prompt))
+
+
+def test_generation_refuses_images_that_do_not_fit():
+    prompt = dict(PROMPTS[0])
+    prompt["input_ids"] = prompt["input_ids"][:, 2:]
+    with pytest.raises(InputError, match="has 36 <image> tokens, but its images make 37 rows"):
+        generated(mini_model("tiny"), prompt)
+    with pytest.raises(InputError, match="no images came with it"):
+        generated(mini_model("tiny"), {"input_ids": prompt["input_ids"]})

@@ -91,6 +91,25 @@ def place_rows(
     return embeddings.masked_scatter(is_image[..., None], rows)
 
 
+def rows_by_position(is_image: torch.Tensor, rows: torch.Tensor, before: int) -> torch.Tensor:
+    """Puts image rows where their tokens are in the sequence, and zeros elsewhere.
+
+    Args:
+        is_image: true at `<image>` tokens, `[b, t]`.
+        rows: rows of all images in order, `[r, d]`.
+        before: number of tokens that precede these in the sequence.
+
+    Returns:
+        `[b, before + t, d]`.
+
+    Raises:
+        InputError: there are not as many rows as `<image>` tokens.
+    """
+    batch, length = is_image.shape
+    placed = place_rows(rows.new_zeros((batch, length, rows.shape[-1])), is_image, rows)
+    return torch.nn.functional.pad(placed, (0, 0, before, 0))
+
+
 def refuse_slots(is_image: torch.Tensor) -> None:
     """Checks that a prompt without images has no `<image>` tokens, `is_image` `[b, t]`.
 

@@ -19,7 +19,13 @@ from transformers.utils.generic import can_return_tuple
 from vl2.errors import InputError
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.image_token import find_image_token_id
-from vl2.model.images import encode_tiles, place_rows, refuse_slots, rows_per_image
+from vl2.model.images import (
+    encode_tiles,
+    place_rows,
+    refuse_slots,
+    rows_by_position,
+    rows_per_image,
+)
 from vl2.model.language import DeepseekVLV2LanguageModel, DeepseekVLV2PreTrainedModel
 from vl2.model.loss import (
     IGNORED,
@@ -82,6 +88,14 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
             pooler_output=rows,  # pyrefly: ignore[bad-argument-type]
         )
 
+    def encode_images(
+        self, pixel_values: torch.Tensor, images_spatial_crop: torch.Tensor | None
+    ) -> BaseModelOutputWithPooling:
+        """As `get_image_features`, with a clear error where the grids are missing."""
+        if images_spatial_crop is None:
+            raise InputError("pixel_values needs images_spatial_crop, the grid of each image.")
+        return self.get_image_features(pixel_values, images_spatial_crop, return_dict=True)
+
     @can_return_tuple
     def forward(
         self,
@@ -101,17 +115,15 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
             raise InputError("Give either input_ids or inputs_embeds, not both and not none.")
         encoded = (mm_encoder_outputs or {}).get("image")
         if encoded is None and pixel_values is not None and pixel_values.shape[0] > 0:
-            if images_spatial_crop is None:
-                raise InputError("pixel_values needs images_spatial_crop, the grid of each image.")
-            encoded = self.get_image_features(pixel_values, images_spatial_crop, return_dict=True)
+            encoded = self.encode_images(pixel_values, images_spatial_crop)
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         rows = None
         if encoded is not None:
             rows = torch.cat(list(encoded["pooler_output"]))
-            inputs_embeds = place_rows(inputs_embeds, self._image_slots(input_ids), rows)
+            inputs_embeds = place_rows(inputs_embeds, self.image_slots(input_ids), rows)
         elif input_ids is not None and self._starts(input_ids, past_key_values):
-            refuse_slots(self._image_slots(input_ids))
+            refuse_slots(self.image_slots(input_ids))
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -123,7 +135,8 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
         outputs.image_hidden_states = rows
         return outputs
 
-    def _image_slots(self, input_ids: torch.Tensor | None) -> torch.Tensor:
+    def image_slots(self, input_ids: torch.Tensor | None) -> torch.Tensor:
+        """True at `<image>` tokens of `[b, t]`."""
         if input_ids is None:
             raise InputError("Images need input_ids, to know where they belong.")
         if self.config.image_token_id is None:
@@ -309,13 +322,69 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         logits_processor: LogitsProcessorList | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Generates as `GenerationMixin.generate` does, but never the `<image>` token."""
+        """Generates as `GenerationMixin.generate` does, but never the `<image>` token.
+
+        Images (`pixel_values` and `images_spatial_crop`, or `mm_encoder_outputs`) are encoded once,
+        whatever the number of beams, sequences or chunks of the prompt.
+        """
         processors = LogitsProcessorList(logits_processor or [])
         if self.config.image_token_id is not None:
             processors.append(_NeverToken(self.config.image_token_id))
+        rows = self._encode_prompt_images(kwargs)
+        if rows is not None:
+            ids = kwargs["input_ids"] if inputs is None else inputs
+            kwargs["prompt_image_rows"] = self._rows_by_position(ids, rows, kwargs)
         return super().generate(  # pyrefly: ignore[bad-argument-type]
             inputs, generation_config, processors, **kwargs
         )
+
+    @torch.no_grad()
+    def _encode_prompt_images(self, kwargs: dict[str, Any]) -> torch.Tensor | None:
+        encoded = (kwargs.pop("mm_encoder_outputs", None) or {}).get("image")
+        pixel_values = kwargs.pop("pixel_values", None)
+        grids = kwargs.pop("images_spatial_crop", None)
+        if encoded is None and pixel_values is not None and pixel_values.shape[0] > 0:
+            encoded = self.model.encode_images(pixel_values, grids)
+        return None if encoded is None else torch.cat(list(encoded["pooler_output"]))
+
+    def _rows_by_position(
+        self, ids: torch.Tensor, rows: torch.Tensor, kwargs: dict[str, Any]
+    ) -> torch.Tensor:
+        cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
+        cached = int(cache.get_seq_length()) if cache is not None else 0
+        # With a filled cache `ids` are either the whole conversation or only what is new.
+        whole = mask is None or mask.shape[1] == ids.shape[1]
+        new = ids[:, cached:] if whole else ids
+        return rows_by_position(self.model.image_slots(new), rows, cached)
+
+    def prepare_inputs_for_generation(  # pyrefly: ignore[bad-override]
+        self,
+        input_ids: torch.Tensor,
+        *args: Any,  # noqa: ANN401
+        prompt_image_rows: torch.Tensor | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        """As `GenerationMixin`, and picks the image rows of the tokens that come next.
+
+        Args:
+            input_ids: `[b, t]`.
+            *args: passed on.
+            prompt_image_rows: `[b, prompt, d]`, image rows at the positions of their tokens.
+            **kwargs: passed on.
+        """
+        given = super().prepare_inputs_for_generation(
+            input_ids,  # pyrefly: ignore[bad-argument-type]
+            *args,
+            **kwargs,
+        )
+        ids, cache = given.get("input_ids"), given.get("past_key_values")
+        if prompt_image_rows is not None and ids is not None:
+            start = int(cache.get_seq_length()) if cache is not None else 0
+            rows = prompt_image_rows[:, start : start + ids.shape[1]]
+            slots = self.model.image_slots(ids[:, : rows.shape[1]])
+            if slots.any():
+                given["mm_encoder_outputs"] = {"image": {"pooler_output": [rows[slots]]}}
+        return given
 
 
 class _NeverToken(LogitsProcessor):
