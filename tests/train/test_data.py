@@ -60,8 +60,8 @@ def rows(tmp_path):
     return path
 
 
-def answer(conversation):
-    return conversation.messages[-1].parts[-1].text
+def answer(lesson):
+    return lesson.conversation.messages[-1].parts[-1].text
 
 
 def test_every_epoch_has_every_line_once_in_another_order(rows):

@@ -8,6 +8,7 @@ from vl2.train.vision import (
     EDGE_BINS,
     DenseClasses,
     DensePicture,
+    DenseTargets,
     VisionPretraining,
     _class_loss,
     _edge_loss,
@@ -51,13 +52,13 @@ class _Flat(torch.nn.Module):
 
 
 def picture(tiles):
-    return DensePicture(
-        pixel_values=np.zeros((tiles, 3, 2, 2), np.float32),
+    targets = DenseTargets(
         characters=np.ones((tiles, 4, 4), np.int16),
         shape=np.ones((tiles, 4), np.int8),
         colour=np.ones((tiles, 4), np.int8),
         box=np.full((tiles, 4, 4), 0.5, np.float32),
     )
+    return DensePicture(np.zeros((tiles, 3, 2, 2), np.float32), targets)
 
 
 def test_pictures_of_different_grids_make_one_batch():

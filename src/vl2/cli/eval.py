@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +54,7 @@ def _measure(
 
     if unknown := set(only) - set(EVALUATED):
         raise InputError(
-            f"Unknown task {sorted(unknown)[0]!r}: use some of {', '.join(EVALUATED)}."
+            f"Unknown task {min(unknown)!r}: use some of {', '.join(EVALUATED)}."
         )
     tasks = [task for task in EVALUATED if not only or task in only]
     done = _read(out, name, count)
@@ -100,7 +100,7 @@ def _write(out: Path | None, name: str, count: int, scores: dict[str, dict]) -> 
     record = {
         "model": name,
         "count": count,
-        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        "date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
         "scores": scores,
     }
     out.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")

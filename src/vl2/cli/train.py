@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vl2.chat import Conversation
+    from vl2.synth import Sample
+    from vl2.train.data import Lesson
     from vl2.train.recipe import Recipe
-    from vl2.train.vision import DenseClasses, DensePicture
+    from vl2.train.vision import DensePicture, DenseTargets
 
 
 def command(
@@ -46,64 +47,67 @@ def command(
 
 
 def _run(recipe: Recipe, folder: Path) -> Path:
-    from vl2.synth import vocabulary
+    from vl2.synth import CHARACTER_CLASSES, COLOUR_CLASSES, SHAPE_CLASSES, vocabulary
     from vl2.synth.answers import COORDINATES
+    from vl2.train.data import JsonLines
     from vl2.train.run import starting_point, train_answers, train_vision
+    from vl2.train.vision import DenseClasses
 
     model, processor = starting_point(recipe, vocabulary(), COORDINATES)
+    classes = DenseClasses(CHARACTER_CLASSES, SHAPE_CLASSES, COLOUR_CLASSES)
     if recipe.stage == "vision":
         encoder = model.model.vision_tower
-        return train_vision(recipe, folder, encoder, _dense_source(recipe), _dense_classes())
-    return train_answers(recipe, folder, model, processor, _conversation_source(recipe))
+        return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), classes)
+    rendered = recipe.data == "synth"
+    source = _rendered_lessons(recipe) if rendered else JsonLines(Path(recipe.data), recipe.seed)
+    return train_answers(recipe, folder, model, processor, source, classes)
 
 
-def _conversation_source(recipe: Recipe) -> Callable[[int], Conversation]:
+def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
+    """Rendered pictures with questions and answers, and what each patch shows."""
     from vl2.chat import as_conversation
     from vl2.synth import sample
     from vl2.synth.export import messages
-    from vl2.train.data import JsonLines
+    from vl2.train.data import Lesson
 
-    if recipe.data != "synth":
-        return JsonLines(Path(recipe.data), recipe.seed)
-
-    def conversation(index: int) -> Conversation:
+    def lesson(index: int) -> Lesson:
         drawn = sample(recipe.first_picture + index, turns=recipe.turns)
-        return as_conversation(messages(drawn), [drawn.image])
+        conversation = as_conversation(messages(drawn), [drawn.image])
+        return Lesson(conversation, _targets(drawn) if recipe.dense_weight else None)
 
-    return conversation
+    return lesson
 
 
-def _dense_source(recipe: Recipe) -> Callable[[int], DensePicture]:
+def _rendered_tiles(recipe: Recipe) -> Callable[[int], DensePicture]:
+    """Some tiles of each rendered picture, with what each patch shows."""
     import numpy as np
 
     from vl2.processing.images import cut
-    from vl2.synth import TILING, dense_labels, sample
+    from vl2.synth import TILING, sample
     from vl2.train.vision import DensePicture
 
-    def picture(index: int) -> DensePicture:
+    kinds = {"shapes": 0.2, "both": 0.2, "page": 0.6}  # letters are what takes the longest
+
+    def tiles(index: int) -> DensePicture:
         seed = recipe.first_picture + index
-        drawn = sample(seed, tasks={}, turns=(0, 0))
+        drawn = sample(seed, kinds=kinds, tasks={}, turns=(0, 0))
         grid = TILING.grid(*drawn.image.size)
-        tiles, labels = cut(drawn.image, grid, TILING), dense_labels(drawn, grid, TILING)
-        if grid.n_tiles > 2:
-            labels.characters[0] = -1  # in the global view of a cut picture they are too small
         # Tiles of one picture resemble each other: a few of them each, of more pictures.
         random = np.random.default_rng(seed)
         kept = list(1 + random.permutation(grid.n_tiles - 1)[:2])
         kept += [0] if random.random() < 0.5 else []
-        return DensePicture(
-            pixel_values=tiles[kept],
-            characters=labels.characters[kept],
-            shape=labels.shape[kept],
-            colour=labels.colour[kept],
-            box=labels.box[kept],
-        )
+        pixels = cut(drawn.image, grid, TILING)[kept]
+        return DensePicture(pixels, _targets(drawn).of_tiles(kept))
 
-    return picture
+    return tiles
 
 
-def _dense_classes() -> DenseClasses:
-    from vl2.synth import CHARACTER_CLASSES, COLOUR_CLASSES, SHAPE_CLASSES
-    from vl2.train.vision import DenseClasses
+def _targets(drawn: Sample) -> DenseTargets:
+    from vl2.synth import TILING, dense_labels
+    from vl2.train.vision import DenseTargets
 
-    return DenseClasses(CHARACTER_CLASSES, SHAPE_CLASSES, COLOUR_CLASSES)
+    grid = TILING.grid(*drawn.image.size)
+    labels = dense_labels(drawn, grid, TILING)
+    if grid.n_tiles > 2:
+        labels.characters[0] = -1  # too small to read in the global view of a cut picture
+    return DenseTargets(labels.characters, labels.shape, labels.colour, labels.box)

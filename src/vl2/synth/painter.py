@@ -64,7 +64,10 @@ def fitted_line(
             return None
         if sum(letters.glyphs[character].advance for character in string) <= most_width:
             return line_of(string, letters)
-        size = rounded_size(size - max(1, 0.08 * size))
+        smaller = rounded_size(size - max(1, 0.08 * size))
+        if smaller == size:
+            return None
+        size = smaller
 
 
 class Layout:
@@ -156,6 +159,10 @@ class Painter:
             self._print(line, x + margin, y, colour, value)
             y += line.height + gap
         return True
+
+    def print_at(self, line: Line, x: int, y: int, colour: str) -> None:
+        """Prints a line with the corner of its ink at a point that the caller knows to be free."""
+        self._print(line, x, y, colour, _jittered(self.rng, colour))
 
     def _print(self, line: Line, x: int, y: int, colour: str, value: RGB) -> None:
         pen, base = x - line.left, y - line.top

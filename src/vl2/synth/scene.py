@@ -11,9 +11,10 @@ from vl2.synth.names import SHAPES
 from vl2.synth.painter import SMALLEST_SHAPE, Line, Painter, apt_colours, fitted_line
 from vl2.synth.things import Scene
 
-Kind = Literal["shapes", "text", "both"]
-KINDS: dict[str, float] = {"shapes": 0.45, "text": 0.30, "both": 0.25}
-"""What is on a picture, and on which share of them."""
+Kind = Literal["shapes", "text", "both", "page"]
+KINDS: dict[str, float] = {"shapes": 0.45, "text": 0.30, "both": 0.25, "page": 0.0}
+"""What is on a picture, and on which share of them. A page is full of print: too much to ask about,
+but what an encoder learns letters from fastest."""
 
 _ASPECTS = ((1, 1), (4, 3), (3, 2), (16, 9), (2, 1), (3, 4), (2, 3), (9, 16))
 _ASPECT_WEIGHTS = (0.40, 0.16, 0.10, 0.07, 0.04, 0.12, 0.08, 0.03)
@@ -95,6 +96,24 @@ def _add_stack(painter: Painter, count: int, colour: str, size: float, held_out:
         fitting.pop()
 
 
+def _add_page(painter: Painter, held_out: bool) -> None:
+    """Rows of strings from edge to edge, each row in its own font, size and colour."""
+    rng, width, height = painter.rng, painter.width, painter.height
+    colours = apt_colours(painter.behind.colours, text=True)
+    y = rng.uniform(1, 0.05 * height)
+    while y < height:
+        font, colour = rng.choice(FONTS), rng.choice(colours)
+        size = rng.uniform(0.08, 0.2) * height * _EM_TO_CAPITAL
+        x, tallest = rng.uniform(1, 0.1 * width), 0
+        while (line := _line(painter, font, size, width - x - 2, held_out)) is not None:
+            if y + line.height > height - 1:
+                return
+            painter.print_at(line, round(x), round(y), colour)
+            x += line.width + rng.uniform(0.4, 1.2) * line.height
+            tallest = max(tallest, line.height)
+        y += tallest + rng.uniform(0.15, 0.8) * size
+
+
 def scene(rng: random.Random, kinds: dict[str, float], *, held_out: bool) -> Scene:
     """A random picture.
 
@@ -106,6 +125,9 @@ def scene(rng: random.Random, kinds: dict[str, float], *, held_out: bool) -> Sce
     while True:
         kind = rng.choices(tuple(kinds), tuple(kinds.values()))[0]
         painter = Painter(rng, background(rng, *_size(rng)))
+        if kind == "page":
+            _add_page(painter, held_out)
+            return painter.scene()
         if kind != "shapes":
             _add_texts(painter, rng.randint(1, 3 if kind == "text" else 2), held_out)
         if kind != "text":

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from vl2.chat import Conversation, as_conversation
 from vl2.errors import InputError
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
+from vl2.train.vision import DenseTargets, stack_targets
 
 Example = TypeVar("Example")
 
@@ -48,8 +49,8 @@ class JsonLines:
         if not self._starts:
             raise InputError(f"The data file {path} has no lines.")
 
-    def __call__(self, index: int) -> Conversation:
-        """The conversation at a place of the endless, reshuffled order of the file's lines."""
+    def __call__(self, index: int) -> Lesson:
+        """The lesson at a place of the endless, reshuffled order of the file's lines."""
         epoch, place = divmod(index, len(self._starts))
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._starts))
         number = int(order[place])
@@ -58,7 +59,7 @@ class JsonLines:
             line = file.readline()
         try:
             row = json.loads(line)
-            return as_conversation(_with_paths(row["messages"], self._path.parent))
+            return Lesson(as_conversation(_with_paths(row["messages"], self._path.parent)))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError, InputError) as error:
             where = f"{self._path}, line {number + 1}"
             raise InputError(f"A row that cannot be used for training: {where}: {error}") from error
@@ -97,12 +98,28 @@ def _inside(root: Path, name: str) -> str:
     return str(path)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """A conversation to learn from, and what its pictures' patches show where that is known."""
+
+    conversation: Conversation
+    dense: DenseTargets | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedLesson:
+    """A lesson as the model reads it."""
+
+    prompt: Prompt
+    dense: DenseTargets | None
+
+
 class Encoder:
-    """Turns the conversation at an index into a `Prompt` with a loss on its answers."""
+    """Turns the lesson at an index into a prompt with a loss on its answers."""
 
     def __init__(
         self,
-        source: Callable[[int], Conversation],
+        source: Callable[[int], Lesson],
         processor: DeepseekVLV2Processor,
         max_tokens: int,
         mask_prompt: bool,
@@ -112,11 +129,13 @@ class Encoder:
         self._max_tokens = max_tokens
         self._mask_prompt = mask_prompt
 
-    def __call__(self, index: int) -> Prompt:
+    def __call__(self, index: int) -> EncodedLesson:
+        lesson = self._source(index)
         prompt = self._processor.encode(
-            self._source(index), generate=False, mask_prompt=self._mask_prompt
+            lesson.conversation, generate=False, mask_prompt=self._mask_prompt
         )
-        return whole_turns(prompt, self._max_tokens, self._processor.tokenizer.eos_token_id)
+        eos = self._processor.tokenizer.eos_token_id
+        return EncodedLesson(whole_turns(prompt, self._max_tokens, eos), lesson.dense)
 
 
 def whole_turns(prompt: Prompt, max_tokens: int, eos: int) -> Prompt:
@@ -150,5 +169,8 @@ class Collator:
     def __init__(self, processor: DeepseekVLV2Processor) -> None:
         self._processor = processor
 
-    def __call__(self, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
-        return dict(self._processor.collate(prompts, padding_side="right", labels=True))
+    def __call__(self, lessons: Sequence[EncodedLesson]) -> dict[str, Any]:
+        prompts = [lesson.prompt for lesson in lessons]
+        batch = dict(self._processor.collate(prompts, padding_side="right", labels=True))
+        targets = [lesson.dense for lesson in lessons if lesson.dense is not None]
+        return {**batch, "dense": stack_targets(targets)} if targets else batch

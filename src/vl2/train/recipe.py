@@ -15,6 +15,16 @@ from vl2.errors import InputError
 BUILTIN = Path(__file__).parent / "recipes"
 STAGES = ("vision", "sft")
 SCHEDULES = ("cosine", "step", "constant")
+_NOT_NEGATIVE = (
+    "warmup_steps",
+    "workers",
+    "threads",
+    "bias_step",
+    "balance_weight",
+    "dense_weight",
+    "vision_multiplier",
+    "weight_decay",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +46,7 @@ class Recipe:
         learning_rate: its peak value.
         vision_multiplier: factor of the learning rate for the vision encoder (paper: 0.1).
         freeze_vision: whether the encoder keeps its weights.
+        dense_weight: weight of the dense labels' loss beside the answers' (rendered data only).
         schedule: `cosine`, `step` (divided by sqrt(10) at 50 % and 75 %) or `constant`.
         final_fraction: fraction of the peak that `cosine` ends at.
         warmup_steps: steps of linear warm-up; the paper does not state its own.
@@ -66,6 +77,7 @@ class Recipe:
     learning_rate: float = 3e-5
     vision_multiplier: float = 0.1
     freeze_vision: bool = False
+    dense_weight: float = 0.0
     schedule: str = "constant"
     final_fraction: float = 0.05
     warmup_steps: int = 0
@@ -89,9 +101,11 @@ class Recipe:
         )
         for name in ("steps", "batch_size", "accumulate", "log_every", "save_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("warmup_steps", "workers", "threads", "bias_step", "balance_weight"):
+        for name in _NOT_NEGATIVE:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "not negative")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        knows_patches = self.dense_weight == 0 or self.data == "synth"
+        _require(knows_patches, "dense_weight", self.dense_weight, "0 unless data is synth")
         low, high = self.turns
         _require(0 <= low <= high, "turns", self.turns, "two numbers, the lower first")
 

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import set_seed
 
-from vl2.chat import Conversation
 from vl2.errors import CheckpointError
 from vl2.model.loading import load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
@@ -17,13 +16,19 @@ from vl2.model.vision import DeepseekVLV2VisionModel
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import candidate_resolutions
 from vl2.train.attention import use_cpu_training_attention
-from vl2.train.data import Collator, Encoder, Indexed
+from vl2.train.data import Collator, Encoder, Indexed, Lesson
 from vl2.train.initial import initialise
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
 from vl2.train.recipe import Recipe
 from vl2.train.tokenizer import build_tokenizer
 from vl2.train.trainer import run_stage
-from vl2.train.vision import DenseClasses, DensePicture, VisionPretraining, collate_dense
+from vl2.train.vision import (
+    AnsweringWithDenseLabels,
+    DenseClasses,
+    DensePicture,
+    VisionPretraining,
+    collate_dense,
+)
 
 FINAL = "final"
 ENCODER = "encoder.safetensors"
@@ -88,7 +93,8 @@ def train_answers(
     folder: Path,
     model: DeepseekVLV2ForCausalLM,
     processor: DeepseekVLV2Processor,
-    source: Callable[[int], Conversation],
+    source: Callable[[int], Lesson],
+    classes: DenseClasses,
 ) -> Path:
     """Stage `sft`: teach the whole model to answer.
 
@@ -97,19 +103,21 @@ def train_answers(
         folder: of the run.
         model: trained in place.
         processor: of the model.
-        source: the conversation at an index.
+        source: the lesson at an index; with `dense_weight` it must know its dense labels.
+        classes: how many classes the dense labels have.
 
     Returns:
         The folder with the model in the official layout.
     """
-    if recipe.vision:
-        model.model.vision_tower.load_state_dict(_encoder_weights(Path(recipe.vision)))
     if recipe.bf16 and not torch.cuda.is_available():
         use_cpu_training_attention(model)
     model.config.language_config.aux_loss_alpha = recipe.balance_weight
     encode = Encoder(source, processor, recipe.max_tokens, recipe.mask_prompt)
     dataset = Indexed(encode, recipe.steps * recipe.batch_size * recipe.accumulate)
-    run_stage(recipe, folder, model, dataset, Collator(processor))
+    learner = model
+    if recipe.dense_weight:
+        learner = AnsweringWithDenseLabels(model, classes, recipe.dense_weight)
+    run_stage(recipe, folder, learner, dataset, Collator(processor))
     final = folder / FINAL
     model.to(torch.bfloat16).save_pretrained(final)
     processor.save_pretrained(final)
@@ -122,12 +130,14 @@ def starting_point(
     """The model that a recipe starts from, in float32, with its processor."""
     if recipe.model == FRESH:
         processor = fresh_processor(words, coordinates)
-        return fresh_model(processor, recipe.seed), processor
-    folder = Path(recipe.model)
-    return (
-        load_model(folder, device="cpu", dtype=torch.float32),
-        DeepseekVLV2Processor.from_pretrained(folder),
-    )
+        model = fresh_model(processor, recipe.seed)
+    else:
+        folder = Path(recipe.model)
+        processor = DeepseekVLV2Processor.from_pretrained(folder)
+        model = load_model(folder, device="cpu", dtype=torch.float32)
+    if recipe.vision:
+        model.model.vision_tower.load_state_dict(_encoder_weights(Path(recipe.vision)))
+    return model, processor
 
 
 def _encoder_weights(run: Path) -> dict[str, torch.Tensor]:

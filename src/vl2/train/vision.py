@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.vision import DeepseekVLV2VisionModel
 
 EDGE_BINS = 48
@@ -30,11 +31,10 @@ _EMPTY_WEIGHT = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DensePicture:
-    """A picture cut into `n` tiles of side `s` with what every one of its `p` patches shows.
+class DenseTargets:
+    """What every one of the `p` patches of a picture's `n` tiles shows.
 
     Attributes:
-        pixel_values: float32 `[n, 3, s, s]`.
         characters: `[n, p, 4]`, class of the character at each quarter of a patch, 0 for none,
             -1 where it does not count.
         shape: `[n, p]`, class of the thing at the patch's centre, 0 for none.
@@ -42,11 +42,25 @@ class DensePicture:
         box: float32 `[n, p, 4]`, edges of that thing in fractions 0..1, NaN without one.
     """
 
-    pixel_values: NDArray[np.float32]
     characters: NDArray[np.int16]
     shape: NDArray[np.int8]
     colour: NDArray[np.int8]
     box: NDArray[np.float32]
+
+    def of_tiles(self, tiles: Sequence[int]) -> DenseTargets:
+        """The targets of some of the tiles, in the given order."""
+        return DenseTargets(*(getattr(self, name)[tiles] for name in TARGETS))
+
+
+TARGETS = ("characters", "shape", "colour", "box")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DensePicture:
+    """Tiles `[n, 3, s, s]` in float32 with what their patches show."""
+
+    pixel_values: NDArray[np.float32]
+    targets: DenseTargets
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +72,11 @@ class DenseClasses:
     colours: int
 
 
-class VisionPretraining(nn.Module):
-    """The vision encoder with one linear head for each kind of dense label."""
+class DenseHeads(nn.Module):
+    """One linear head on the patches' features for each kind of dense label."""
 
-    def __init__(self, encoder: DeepseekVLV2VisionModel, width: int, classes: DenseClasses) -> None:
+    def __init__(self, width: int, classes: DenseClasses) -> None:
         super().__init__()
-        self.encoder = encoder
         self.classes = classes
         self.characters = nn.Linear(width, 4 * classes.characters)
         self.shape = nn.Linear(width, classes.shapes)
@@ -72,7 +85,7 @@ class VisionPretraining(nn.Module):
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        features: torch.Tensor,
         characters: torch.Tensor,
         shape: torch.Tensor,
         colour: torch.Tensor,
@@ -81,21 +94,18 @@ class VisionPretraining(nn.Module):
         """Weighted sum of the four losses, and how right each kind is where something is.
 
         Args:
-            pixel_values: `[n, 3, s, s]`, tiles of all pictures of the batch.
+            features: `[n, p, c]`, of the tiles of all pictures of the batch.
             characters: `[n, p, 4]`.
             shape: `[n, p]`.
             colour: `[n, p]`.
             box: `[n, p, 4]`, NaN where there is nothing.
         """
-        features = self.encoder(pixel_values)
-        n, p, _ = features.shape
-        letters = self.characters(features).view(n * p * 4, self.classes.characters)
+        patches = features.flatten(0, 1)
+        letters = self.characters(patches).view(-1, self.classes.characters)
         letter_loss, letter_accuracy = _class_loss(letters, characters.reshape(-1))
-        shape_loss, shape_accuracy = _class_loss(self.shape(features).flatten(0, 1), shape.view(-1))
-        colour_loss, colour_accuracy = _class_loss(
-            self.colour(features).flatten(0, 1), colour.view(-1)
-        )
-        box_loss, box_error = _edge_loss(self.box(features).view(n * p, 4, EDGE_BINS), box)
+        shape_loss, shape_accuracy = _class_loss(self.shape(patches), shape.reshape(-1))
+        colour_loss, colour_accuracy = _class_loss(self.colour(patches), colour.reshape(-1))
+        box_loss, box_error = _edge_loss(self.box(patches).view(-1, 4, EDGE_BINS), box)
         return {
             "loss": LETTER_WEIGHT * letter_loss + shape_loss + colour_loss + box_loss,
             "characters_loss": letter_loss,
@@ -105,6 +115,57 @@ class VisionPretraining(nn.Module):
             "colours_right": colour_accuracy,
             "edge_error": box_error,
         }
+
+
+class VisionPretraining(nn.Module):
+    """The vision encoder alone, with dense labels."""
+
+    def __init__(self, encoder: DeepseekVLV2VisionModel, width: int, classes: DenseClasses) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = DenseHeads(width, classes)
+
+    def forward(
+        self, pixel_values: torch.Tensor, dense: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The loss on tiles `[n, 3, s, s]` with their targets."""
+        return self.heads(self.encoder(pixel_values), **dense)
+
+
+class AnsweringWithDenseLabels(nn.Module):
+    """The whole model, which learns to answer while its encoder goes on with dense labels."""
+
+    def __init__(
+        self, model: DeepseekVLV2ForCausalLM, classes: DenseClasses, weight: float
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.heads = DenseHeads(model.config.vision_config.width, classes)
+        self.weight = weight
+
+    def forward(self, dense: dict[str, torch.Tensor], **inputs: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
+        """The loss of the answers plus the weighted dense loss; both parts are told apart."""
+        seen: list[torch.Tensor] = []
+        tower = self.model.model.vision_tower
+        watch = tower.register_forward_hook(lambda _, __, features: seen.append(features))
+        try:
+            answers = self.model(**inputs)
+        finally:
+            watch.remove()
+        told = self.heads(torch.cat(seen), **dense)
+        dense_loss = told.pop("loss")
+        return {
+            "loss": answers.loss + self.weight * dense_loss,
+            "answer_loss": answers.loss.detach(),
+            "dense_loss": dense_loss,
+            "expert_load": answers.expert_load,
+            "aux_loss": answers.aux_loss,
+            **told,
+        }
+
+    def correct_router_biases(self, expert_load: torch.Tensor, step: float) -> None:
+        """As the model's own."""
+        self.model.correct_router_biases(expert_load, step)
 
 
 def _class_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,10 +202,18 @@ def _edge_loss(logits: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, t
     return loss.sum() / count, error.sum() / count
 
 
-def collate_dense(pictures: Sequence[DensePicture]) -> dict[str, Any]:
-    """Stack the tiles of several pictures into one batch of tensors."""
-    names = ("pixel_values", "characters", "shape", "colour", "box")
+def stack_targets(targets: Sequence[DenseTargets]) -> dict[str, torch.Tensor]:
+    """The targets of several pictures as one batch of tensors."""
     return {
-        name: torch.from_numpy(np.concatenate([getattr(picture, name) for picture in pictures]))
-        for name in names
+        name: torch.from_numpy(np.concatenate([getattr(target, name) for target in targets]))
+        for name in TARGETS
+    }
+
+
+def collate_dense(pictures: Sequence[DensePicture]) -> dict[str, Any]:
+    """The tiles of several pictures and their targets as one batch."""
+    tiles = np.concatenate([picture.pixel_values for picture in pictures])
+    return {
+        "pixel_values": torch.from_numpy(tiles),
+        "dense": stack_targets([picture.targets for picture in pictures]),
     }
