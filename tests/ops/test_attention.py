@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vl2.ops.attention import eager_attention, faster_kernel
+from vl2.ops.attention import eager_attention, faster_kernel, kernel_width
 from vl2.ops.norm import rms_norm
 
 
@@ -52,3 +52,13 @@ def test_norm_has_float32_statistics():
     half = rms_norm(x.half(), weight.half(), 1e-6)
     assert half.dtype == torch.float16
     torch.testing.assert_close(half.float(), exact, rtol=3e-3, atol=1e-3)
+
+
+def test_values_are_widened_for_the_fused_kernel_only():
+    query, value = torch.zeros(1, 1, 1, 24), torch.zeros(1, 1, 1, 16)
+    fused = F.scaled_dot_product_attention
+    assert kernel_width(fused, "sdpa", query, value) == 24
+    assert kernel_width(fused, "sdpa", value, query) == 24
+    assert kernel_width(fused, "vllm", query, value) == 16
+    assert kernel_width(eager_attention, "sdpa", query, value) == 16
+    assert kernel_width(fused, "sdpa", query.to("meta"), value) == 16

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import Cache, PreTrainedModel
 from transformers import initialization as init
 from transformers.masking_utils import create_causal_mask
@@ -29,7 +30,7 @@ from vl2.model.layers import (
 )
 from vl2.model.outputs import DeepseekVLV2ModelOutput
 from vl2.ops import mla, rope
-from vl2.ops.attention import eager_attention, faster_kernel
+from vl2.ops.attention import eager_attention, faster_kernel, kernel_width
 
 # Implementations that the absorbed form may stand in for; other engines bring their own.
 _NATIVE_ATTENTION = ("eager", "sdpa")
@@ -155,17 +156,18 @@ class DeepseekVLV2LatentAttention(nn.Module):
         query = torch.cat((q_pass, q_rot), dim=-1)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
         attend = faster_kernel(attend, implementation, query)
+        padding = kernel_width(attend, implementation, query, value) - value.shape[-1]
         mixed, weights = attend(
             self,
             query,
             key,
-            value,
+            F.pad(value, (0, padding)) if padding else value,
             attention_mask,
             dropout=self.config.attention_dropout if self.training else 0.0,
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(mixed.flatten(2)), weights
+        return self.o_proj(mixed[..., : self.dims.value].flatten(2)), weights
 
     def _absorbs(
         self, queries: int, cached: int, mask: torch.Tensor | None, kwargs: dict[str, Any]

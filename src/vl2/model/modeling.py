@@ -372,7 +372,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
             prompt_image_rows: `[b, prompt, d]`, image rows at the positions of their tokens.
             **kwargs: passed on.
         """
-        given = super().prepare_inputs_for_generation(
+        given = super().prepare_inputs_for_generation(  # pyrefly: ignore[bad-argument-type]
             input_ids,  # pyrefly: ignore[bad-argument-type]
             *args,
             **kwargs,
