@@ -136,9 +136,9 @@ def mini_model(variant: str, seed: int = 0, **language: object) -> DeepseekVLV2F
     """A fresh random miniature, for tests that change it."""
     torch.manual_seed(seed)
     model = DeepseekVLV2ForCausalLM(mini_config(variant, **language)).eval()
-    for layer in model.model.language_model.layers[1:]:
-        if layer.mlp.gate.e_score_correction_bias is not None:
-            layer.mlp.gate.e_score_correction_bias.normal_(std=0.1)
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            buffer.normal_(std=0.1)
     return model
 
 
