@@ -5,6 +5,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
     AutoProcessor,
 )
 
@@ -18,7 +19,7 @@ def register() -> None:
     """Registers configuration, models, processor and checkpoint conversion; again is harmless."""
     AutoConfig.register(DeepseekVLV2Config.model_type, DeepseekVLV2Config, exist_ok=True)
     AutoModel.register(DeepseekVLV2Config, DeepseekVLV2Model, exist_ok=True)
-    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
         auto.register(DeepseekVLV2Config, DeepseekVLV2ForCausalLM, exist_ok=True)
     AutoProcessor.register(DeepseekVLV2Config, DeepseekVLV2Processor, exist_ok=True)
     register_conversions()
