@@ -53,9 +53,7 @@ def _measure(
     from vl2.synth.evaluation import EVALUATED
 
     if unknown := set(only) - set(EVALUATED):
-        raise InputError(
-            f"Unknown task {min(unknown)!r}: use some of {', '.join(EVALUATED)}."
-        )
+        raise InputError(f"Unknown task {min(unknown)!r}: use some of {', '.join(EVALUATED)}.")
     tasks = [task for task in EVALUATED if not only or task in only]
     done = _read(out, name, count)
     todo = [task for task in tasks if task not in done]

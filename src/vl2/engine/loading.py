@@ -14,6 +14,7 @@ from vl2.engine.sequential import SequentialEngine
 from vl2.engine.sources import EMBEDDED, find_checkpoint
 from vl2.errors import CheckpointError
 from vl2.model.loading import load_model
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
@@ -37,13 +38,20 @@ def load(
         CheckpointError: there is no such model, or it is incomplete or broken.
         InputError: no such device or type.
     """
+    model, processor = load_parts(name_or_path, device, dtype)
+    return Assistant(SequentialEngine(model, processor), processor)
+
+
+def load_parts(
+    name_or_path: str | os.PathLike[str], device: str | torch.device, dtype: str | torch.dtype
+) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
+    """Load a model and its processor by themselves; arguments and errors as for `load`."""
     place = choose_device(device)
     folder = find_checkpoint(name_or_path)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     precision = choose_dtype(dtype, place, weight_bytes)
     processor = _load_processor(folder)
-    model = load_model(folder, device=place, dtype=precision)
-    return Assistant(SequentialEngine(model, processor), processor)
+    return load_model(folder, device=place, dtype=precision), processor
 
 
 def _load_processor(folder: Path) -> DeepseekVLV2Processor:

@@ -71,6 +71,11 @@ class LatentLayer(DynamicLayer):
         self._buffer = buffer
         self._show(self._length)
 
+    @property
+    def latents(self) -> torch.Tensor:
+        """`[c_kv | k_pe]` of all tokens, `[b, length, r + p]`."""
+        return self._buffer[:, 0, : self._length]
+
     def get_seq_length(self) -> int:
         """Number of tokens held."""
         return self._length
@@ -129,3 +134,23 @@ def use_latent_layers(cache: Cache, config: PreTrainedConfig) -> None:
     if isinstance(cache, DynamicCache) and config.use_mla and fresh:
         cache.layers = [LatentLayer() for _ in range(config.num_hidden_layers)]
         cache.layer_class_to_replicate = None
+
+
+def joined_latents(
+    cache: Cache | None, layer: int, c_kv: torch.Tensor, k_pe: torch.Tensor
+) -> torch.Tensor:
+    """The two parts of all cached tokens side by side, without a copy if the cache holds them so.
+
+    Args:
+        cache: what `c_kv` and `k_pe` came out of.
+        layer: index of the decoder layer.
+        c_kv: `[b, 1, s, r]`.
+        k_pe: `[b, 1, s, p]`.
+
+    Returns:
+        `[b, s, r + p]`.
+    """
+    held = cache.layers[layer] if cache is not None else None
+    if isinstance(held, LatentLayer):
+        return held.latents
+    return torch.cat((c_kv, k_pe), dim=-1).squeeze(1)

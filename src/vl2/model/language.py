@@ -19,7 +19,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from vl2.errors import InputError
-from vl2.model.cache import make_cache, use_latent_layers
+from vl2.model.cache import joined_latents, make_cache, use_latent_layers
 from vl2.model.configuration import DeepseekVLV2Config, DeepseekVLV2LanguageConfig
 from vl2.model.layers import (
     DeepseekVLV2Experts,
@@ -147,9 +147,10 @@ class DeepseekVLV2LatentAttention(nn.Module):
         if implementation in _NATIVE_ATTENTION and self._absorbs(
             q_pass.shape[2], kv_nope.shape[2], attention_mask, kwargs
         ):
+            latents = joined_latents(past_key_values, self.layer_idx, kv_nope, k_rot)
             weight = self.kv_b_proj.weight
             mixed = mla.absorbed_attention(
-                q_pass, q_rot, kv_nope, k_rot, weight, attention_mask, self.scaling
+                q_pass, q_rot, latents, weight, attention_mask, self.scaling
             )
             return self.o_proj(mixed.flatten(2)), None
         key, value = self.expand_kv(kv_nope, k_rot)

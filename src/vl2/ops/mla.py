@@ -16,6 +16,7 @@ Shapes: b batch, h heads, t queries, s cached tokens.
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,7 @@ def absorption_pays(queries: int, cached: int, dims: LatentDims) -> bool:
 def absorbed_attention(
     q_nope: torch.Tensor,
     q_pe: torch.Tensor,
-    c_kv: torch.Tensor,
-    k_pe: torch.Tensor,
+    latents: torch.Tensor,
     kv_weight: torch.Tensor,
     mask: torch.Tensor | None,
     scale: float,
@@ -78,11 +78,14 @@ def absorbed_attention(
     weighted sum of `c`. All heads share the cached latents, so the heads of a row are attended
     together as if they were more queries, with one matrix product per row of the batch.
 
+    The two halves of `kv_weight` are never cut out, nor is `c_kv` out of `latents`: multiplying
+    with zeros, or too much and dropping it, is cheaper than the copies that the CPU's bfloat16
+    products make of anything that is not contiguous.
+
     Args:
         q_nope: position-free query part `[b, h, t, n]`.
         q_pe: rotated query part `[b, h, t, p]`.
-        c_kv: latents `[b, 1, s, r]`.
-        k_pe: rotated key parts `[b, 1, s, p]`.
+        latents: `[c_kv | k_pe]` of the cached tokens, `[b, s, r + p]`.
         kv_weight: weight of `kv_b_proj`, `[h * (n + v), r]`.
         mask: None to attend to all, or `[b, 1, t, s]`: boolean (true where a query may look) or
             floating (added to the scores).
@@ -92,21 +95,18 @@ def absorbed_attention(
         `[b, t, h, v]` in the type of the query. The softmax is float32.
     """
     batch, heads, queries, nope = q_nope.shape
-    to_key, to_value = kv_weight.unflatten(0, (heads, -1)).split_with_sizes(
-        [nope, kv_weight.shape[0] // heads - nope], dim=1
-    )
-    q_latent = torch.matmul(q_nope, to_key.to(q_nope.dtype))
+    rank = kv_weight.shape[1]
+    per_head = kv_weight.to(q_nope.dtype).view(heads, -1, rank)
+    widened = F.pad(q_nope, (0, per_head.shape[1] - nope)).transpose(0, 1).flatten(1, 2)
+    q_latent = torch.bmm(widened, per_head).unflatten(1, (batch, queries)).transpose(0, 1)
     # The scale goes onto the query: in float16 the products could pass 65504 otherwise.
-    joint = torch.cat((q_latent, q_pe), dim=-1) * scale
-    rank = c_kv.shape[-1]
-    joint = joint.reshape(batch, heads * queries, -1)
-    scores = torch.bmm(joint[..., :rank], c_kv.squeeze(1).transpose(1, 2))
-    scores = torch.baddbmm(scores, joint[..., rank:], k_pe.squeeze(1).transpose(1, 2))
-    scores = scores.view(batch, heads, queries, -1)
-    weights = masked_softmax(scores, mask).to(c_kv.dtype)
-    mixed = torch.bmm(weights.view(batch, heads * queries, -1), c_kv.squeeze(1))
-    mixed = mixed.view(batch, heads, queries, rank)
-    return torch.matmul(mixed, to_value.to(mixed.dtype).transpose(1, 2)).transpose(1, 2)
+    joint = (torch.cat((q_latent, q_pe), dim=-1) * scale).flatten(1, 2)
+    scores = torch.bmm(latents, joint.transpose(1, 2)).transpose(1, 2)
+    weights = masked_softmax(scores.unflatten(1, (heads, queries)), mask).to(latents.dtype)
+    mixed = torch.bmm(weights.flatten(1, 2), latents)[..., :rank]
+    mixed = mixed.unflatten(1, (heads, queries)).permute(1, 3, 0, 2).flatten(2)
+    values = torch.bmm(per_head, mixed)[:, nope:]
+    return values.unflatten(2, (batch, queries)).permute(2, 3, 0, 1)
 
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -128,17 +128,17 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
 def plain_latent_attention(
     q_nope: torch.Tensor,
     q_pe: torch.Tensor,
-    c_kv: torch.Tensor,
-    k_pe: torch.Tensor,
+    latents: torch.Tensor,
     kv_weight: torch.Tensor,
     mask: torch.Tensor | None,
     scale: float,
 ) -> torch.Tensor:
     """Twin of `absorbed_attention`: every head's keys and values are written out."""
     heads, nope = q_nope.shape[1], q_nope.shape[3]
+    c_kv, k_pe = latents[..., : kv_weight.shape[1]], latents[..., kv_weight.shape[1] :]
     per_head = kv_weight.unflatten(0, (heads, -1))
-    k_nope = torch.einsum("bsr,hnr->bhsn", c_kv[:, 0], per_head[:, :nope])
-    value = torch.einsum("bsr,hvr->bhsv", c_kv[:, 0], per_head[:, nope:])
+    k_nope = torch.einsum("bsr,hnr->bhsn", c_kv, per_head[:, :nope])
+    value = torch.einsum("bsr,hvr->bhsv", c_kv, per_head[:, nope:])
     scores = torch.einsum("bhtn,bhsn->bhts", q_nope, k_nope)
-    scores = (scores + torch.einsum("bhtp,bsp->bhts", q_pe, k_pe[:, 0])) * scale
+    scores = (scores + torch.einsum("bhtp,bsp->bhts", q_pe, k_pe)) * scale
     return torch.einsum("bhts,bhsv->bthv", masked_softmax(scores, mask), value)

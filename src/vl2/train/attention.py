@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 NAME = "vl2_cpu_training"
@@ -51,7 +51,7 @@ def bfloat16_attention(
     return mixed.transpose(1, 2).contiguous(), None
 
 
-def use_cpu_training_attention(model: nn.Module) -> None:
+def use_cpu_training_attention(model: PreTrainedModel) -> None:
     """Make a model attend with `bfloat16_attention` from now on."""
     AttentionInterface.register(NAME, bfloat16_attention)
     AttentionMaskInterface.register(NAME, eager_mask)

@@ -34,7 +34,7 @@ def initialise(model: DeepseekVLV2ForCausalLM) -> None:
         elif isinstance(module, DeepseekVLV2Experts):
             for weight, part in ((module.gate_up_proj, 1.0), (module.down_proj, 0.5)):
                 nn.init.trunc_normal_(weight, std=part * weight.shape[-1] ** -0.5)
-    nn.init.normal_(model.get_input_embeddings().weight, std=_EMBEDDING_SCALE)
+    nn.init.normal_(model.model.language_model.embed_tokens.weight, std=_EMBEDDING_SCALE)
     _look_around(model.model.vision_tower)
 
 
@@ -42,8 +42,8 @@ def _look_around(tower: DeepseekVLV2VisionModel) -> None:
     width = tower.config.width
     tower.pos_embed.copy_(_POSITION_SCALE * grid_waves(tower.config.patches_per_side, width))
     for block in tower.blocks:
-        queries = block.attn.qkv.weight[:width]
-        block.attn.qkv.weight[width : 2 * width] = queries
+        qkv = block.get_submodule("attn").get_submodule("qkv").get_parameter("weight")
+        qkv[width : 2 * width] = qkv[:width]
 
 
 def grid_waves(side: int, width: int) -> torch.Tensor:

@@ -164,7 +164,7 @@ def _recipe_from(values: dict[str, Any], source: str) -> Recipe:
     return Recipe(**{key: _typed(key, value, types[key]) for key, value in values.items()})
 
 
-def _typed(key: str, value: object, kind: object) -> Any:  # noqa: ANN401 - the type is data here
+def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - the type is data here
     if key == "turns":
         is_pair = isinstance(value, list | tuple) and len(value) == 2
         _require(is_pair and all(isinstance(v, int) for v in value), key, value, "two integers")

@@ -119,7 +119,8 @@ def train_answers(
         learner = AnsweringWithDenseLabels(model, classes, recipe.dense_weight)
     run_stage(recipe, folder, learner, dataset, Collator(processor))
     final = folder / FINAL
-    model.to(torch.bfloat16).save_pretrained(final)
+    model.bfloat16()
+    model.save_pretrained(final)
     processor.save_pretrained(final)
     return final
 

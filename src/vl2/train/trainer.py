@@ -34,9 +34,16 @@ class StageTrainer(Trainer):
     averaged into the log.
     """
 
-    def __init__(self, recipe: Recipe, **arguments: Any) -> None:  # noqa: ANN401 - Trainer's own
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        recipe: Recipe,
+        learner: nn.Module,
+        dataset: Dataset[Any],
+        **arguments: Any,  # noqa: ANN401 - Trainer's own
+    ) -> None:
+        super().__init__(model=learner, train_dataset=dataset, **arguments)
         self._recipe = recipe
+        self._learner = learner
         self._sums: dict[str, float] = {}
         self._count = 0
         self._load = torch.zeros(())
@@ -44,20 +51,20 @@ class StageTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            self.optimizer = adamw(model or self.model, self._recipe)
+            self.optimizer = adamw(self._learner, self._recipe)
         return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
         if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer, learning_rate_factor(self._recipe)
-            )
+            factor = learning_rate_factor(self._recipe)
+            self.lr_scheduler = LambdaLR(optimizer or self.create_optimizer(), factor)
         return self.lr_scheduler
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset or self.train_dataset)
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:  # noqa: ANN401
+        dataset: Any = train_dataset or self.train_dataset
+        return SequentialSampler(dataset)
 
     def compute_loss(
         self,
@@ -70,9 +77,10 @@ class StageTrainer(Trainer):
             # Logits only where a label waits for them; routers tell whom they chose.
             keep = supervised_positions(inputs["labels"])
             inputs = {**inputs, "logits_to_keep": keep, "output_router_logits": True}
-        loss, outputs = super().compute_loss(
+        computed: Any = super().compute_loss(
             model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
+        loss, outputs = computed
         if outputs.get("expert_load") is not None:
             self._load = self._load + outputs["expert_load"]
         for name, value in outputs.items():
@@ -86,10 +94,9 @@ class StageTrainer(Trainer):
     ) -> None:
         # The Trainer would match the official names of the file with the names in memory, find
         # none, and go on with untrained weights after a warning.
-        model = self.model if model is None else model
-        if isinstance(model, DeepseekVLV2ForCausalLM):
+        if isinstance(self._learner, DeepseekVLV2ForCausalLM):
             saved = load_model(Path(resume_from_checkpoint), device="cpu", dtype=torch.float32)
-            model.load_state_dict(saved.state_dict())
+            self._learner.load_state_dict(saved.state_dict())
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
@@ -102,8 +109,8 @@ class StageTrainer(Trainer):
             (load.max(dim=-1).values / load.mean(dim=-1)).mean()
         )
         if self._recipe.bias_step:
-            model = self.accelerator.unwrap_model(self.model)
-            model.correct_router_biases(load, self._recipe.bias_step)
+            correct: Any = self._learner.correct_router_biases
+            correct(load, self._recipe.bias_step)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._count:
@@ -175,9 +182,9 @@ def run_stage(
         torch.set_num_threads(recipe.threads)
     trainer = StageTrainer(
         recipe,
-        model=model,
+        model,
+        dataset,
         args=_arguments(recipe, folder),
-        train_dataset=dataset,
         data_collator=collate,
         callbacks=[Journal(folder), *callbacks],
     )
