@@ -113,6 +113,7 @@ def test_golden_configs_load(variant):
         ("vision_config", {"widht": 1152}, "'widht' in vision_config; did you mean 'width'"),
         ("projector_config", {"n_embedding": 8}, "did you mean 'n_embed'"),
         ("", {"tile_tga": "2D"}, "'tile_tga' in the configuration; did you mean 'tile_tag'"),
+        ("language_config", {"partial_rotary_factor": 0.5}, "'partial_rotary_factor'"),
         ("language_config", {"qqq": 1}, "Unknown key 'qqq' in language_config; remove it."),
         ("language_config", {"hidden_size": "2048"}, "expected int, got str"),
         ("language_config", {"hidden_size": 1024}, "n_embed 2048 differs from language"),

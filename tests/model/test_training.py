@@ -129,6 +129,19 @@ def test_balance_loss_is_added_with_its_weight(variant):
     torch.testing.assert_close(balanced.aux_loss, torch.stack(losses).mean())
 
 
+def test_balance_may_be_over_the_whole_batch():
+    batch = training_batch()
+    settings = {"output_router_logits": True}
+    outputs = mini_model("small", seq_aux=False)(**batch, **settings)
+    by_sequence = mini_model("small")(**batch, **settings)
+    assert outputs.aux_loss < by_sequence.aux_loss
+    assert torch.equal(outputs.expert_load, by_sequence.expert_load)
+    logits = [part.view(1, -1, 6) for part in outputs.router_logits]
+    mask = batch["attention_mask"].view(1, -1)
+    losses = [plain_sequence_balance_loss(x, x.topk(2).indices, mask) for x in logits]
+    torch.testing.assert_close(outputs.aux_loss, torch.stack(losses).mean())
+
+
 def test_the_configuration_can_switch_the_balance_loss_on():
     model = mini_model("small", output_router_logits=True)
     assert model(**training_batch()).aux_loss is not None

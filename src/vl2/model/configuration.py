@@ -32,8 +32,6 @@ _LIBRARY_KEYS = frozenset(vars(GenerationConfig())) | frozenset(
         "name_or_path",
         "num_labels",
         "output_attentions",
-        "partial_rotary_factor",
-        "per_layer_config",
         "quantization_config",
         "return_dict",
         "rope_scaling",

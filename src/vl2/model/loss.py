@@ -50,11 +50,14 @@ def router_balance(
         indices: per layer `[b * t, k]`.
         mask: true at real tokens, `[b, t]`; None if all are.
         shape: `(b, t)`.
-        config: of the language model.
+        config: of the language model; `seq_aux` false balances over the whole batch.
 
     Returns:
         The mean loss over the layers (a scalar) and the load `[layers, e]`.
     """
+    if not config.seq_aux:  # balance over the batch as if it were one sequence
+        shape = (1, shape[0] * shape[1])
+        mask = None if mask is None else mask.reshape(shape)
     losses, loads = [], []
     for layer_logits, layer_indices in zip(logits, indices, strict=True):
         chosen = layer_indices.view(*shape, -1)
