@@ -175,6 +175,14 @@ def test_bad_standard_input(model, monkeypatch, capsys, data, said) -> None:
     assert said in capsys.readouterr().err
 
 
+def test_endless_standard_input_is_not_read_to_its_end(model, monkeypatch, capsys) -> None:
+    model()
+    stdin(monkeypatch, b"")
+    monkeypatch.setattr(sys.stdin.buffer, "read", bytes, raising=False)
+    assert cli.main(["ask", "-q", "-", "What?"]) == 2
+    assert "more than the allowed 128.0 MiB" in capsys.readouterr().err
+
+
 def test_a_keyboard_is_no_picture(model, monkeypatch, capsys) -> None:
     model()
     stdin(monkeypatch, b"", terminal=True)

@@ -85,6 +85,9 @@ def test_models_that_are_not_there(capsys, tmp_path) -> None:
     ask = ["ask", str(PICTURE), "What is it?", "--model"]
     refused(capsys, [*ask, "enormous"], "There is no model 'enormous'")
     refused(capsys, [*ask, str(tmp_path)], "no config.json")
+    for name in ("~nobody-of-this-name", "n" * 300):
+        refused(capsys, [*ask, name], "There is no model")
+        refused(capsys, ["info", name], "There is no model")
     refused(capsys, [*ask, str(PICTURE)], "is a file")
 
 

@@ -96,6 +96,12 @@ def test_answers_are_readable_and_kept_as_they_are(model, piped, capsys) -> None
     assert f"<|Assistant|>:{text}<" in said(asked, 1)
 
 
+def test_a_question_may_begin_with_a_tilde(model, piped) -> None:
+    asked = model("a")
+    assert piped("~5 shapes, or more?") == 0
+    assert ": ~5 shapes, or more?" in said(asked, 0)
+
+
 def test_clear(model, piped) -> None:
     asked = model("a", "b")
     assert piped("First", PICTURE, "/clear", "Second") == 0
@@ -137,7 +143,9 @@ def test_help_goes_to_standard_error(model, piped, capsys) -> None:
         ("/dance", "'/dance'"),
         ("/image", "lacks its file"),
         ("/image nowhere.png", "'nowhere.png' does not exist"),
+        ("/image ~nobody-of-this-name/a.png", "does not exist"),
         ("/save /nowhere/talk.json", "cannot be written"),
+        ("/save ~nobody-of-this-name/talk.json", "cannot be written"),
         ("<image>?", "1 times but 0"),
         (str(GOLDEN / "base.json"), "not a picture"),
         (str(GOLDEN), "is a folder"),

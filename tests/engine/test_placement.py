@@ -31,7 +31,7 @@ def test_a_named_device_is_taken(monkeypatch) -> None:
     assert choose_device("cuda:1") == torch.device("cuda", 1)
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "gpu", "", "cpu!"])
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "gpu", "", "cpu!", "meta"])
 def test_devices_that_are_not_there(monkeypatch, name) -> None:
     machine(monkeypatch)
     with pytest.raises(InputError, match="use auto"):

@@ -70,6 +70,8 @@ def test_half_precision_logits() -> None:
         ({"top_p": 1.5}, "1.5"),
         ({"top_p": math.nan}, "nan"),
         ({"max_tokens": 0}, "got 0"),
+        ({"seed": -1}, "got -1"),
+        ({"seed": 2**64}, "got 18446744073709551616"),
     ],
 )
 def test_options_out_of_range(options: dict, said: str) -> None:

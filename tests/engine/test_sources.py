@@ -89,7 +89,21 @@ def test_a_repository_that_does_not_exist(monkeypatch) -> None:
         find_checkpoint("someone/something")
 
 
-@pytest.mark.parametrize("name", ["huge", "", "./nowhere", "/nowhere/at/all", "a/b/c", "../up"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "huge",
+        "",
+        "./nowhere",
+        "/nowhere/at/all",
+        "a/b/c",
+        "../up",
+        "~nobody-of-this-name",
+        "n" * 300,
+        "a..b/c",
+        "ä/b",
+    ],
+)
 def test_names_of_nothing(name) -> None:
     with pytest.raises(CheckpointError, match=r"There is no model|holds no model"):
         find_checkpoint(name)

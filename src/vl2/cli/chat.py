@@ -118,7 +118,7 @@ class _Talk:
             self._conversation = type(self._conversation)()
             self.tell("a new conversation begins.")
         elif word == "/save" and rest:
-            self._save(Path(_path(rest)).expanduser())
+            self._save(Path(_path(rest)))
         elif word == "/help":
             typer.echo(_HELP, err=True)
         else:
@@ -162,9 +162,9 @@ class _Talk:
             target.write_text(
                 json.dumps(messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: letters that no file can hold
             raise InputError(
-                f"{str(target)!r} cannot be written ({error.strerror}): name another file."
+                f"{str(target)!r} cannot be written ({error}): name another file."
             ) from error
         self.tell(f"{len(messages)} messages saved in {target}.")
 
@@ -208,4 +208,4 @@ def _path(text: str) -> str:
         with contextlib.suppress(ValueError):  # a quotation mark without its partner
             words = shlex.split(text)
     path = words[0] if len(words) == 1 else text
-    return str(Path(path).expanduser()) if path.startswith("~") else path
+    return str(terminal.expanded(path)) if path.startswith("~") else path

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vl2.cli import terminal
 from vl2.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _config(model: str) -> "DeepseekVLV2Config":
 
     if model in RELEASES:
         return released_config(model)
-    if model != EMBEDDED and not Path(model).expanduser().exists():
+    if model != EMBEDDED and not terminal.is_file(model):
         raise CheckpointError(
             f"There is no model {model!r}: use {EMBEDDED}, {', '.join(RELEASES)}, or a folder "
             "that holds a config.json."

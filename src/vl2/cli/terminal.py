@@ -71,18 +71,29 @@ def open_picture(word: str) -> "PIL.Image.Image":
 
 
 def _standard_input() -> bytes:
+    from vl2.processing.images import DEFAULT_LIMITS
+
     if sys.stdin.isatty():
         raise InputError("No picture comes from standard input: pipe one in, or name a file.")
-    data = sys.stdin.buffer.read()
+    # One byte more than is allowed is enough to be refused.
+    data = sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
     if not data:
         raise ImageError("Standard input is empty (0 bytes): pipe a whole picture in.")
     return data
 
 
+def expanded(word: str) -> Path:
+    """A path with its `~` resolved; as it is where there is no such user."""
+    try:
+        return Path(word).expanduser()
+    except RuntimeError:
+        return Path(word)
+
+
 def is_file(word: str) -> bool:
     """Whether a word names something that exists."""
     try:
-        return Path(word).expanduser().exists()
+        return expanded(word).exists()
     except (OSError, ValueError):  # too long for a path, or a null byte in it
         return False
 

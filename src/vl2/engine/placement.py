@@ -9,6 +9,8 @@ from vl2.errors import InputError
 SMALL_MODEL_BYTES = 2**30
 """A model whose files are smaller than this runs in float32 everywhere."""
 
+_DEVICE_TYPES = ("cpu", "cuda", "mps")
+
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -26,12 +28,13 @@ def choose_device(wanted: str | torch.device = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    unknown = f"Unknown device {str(wanted)!r}: use auto, cpu, cuda, cuda:N or mps."
     try:
         device = torch.device(wanted)
-    except RuntimeError as error:
-        raise InputError(
-            f"Unknown device {wanted!r}: use auto, cpu, cuda, cuda:N or mps."
-        ) from error
+    except (RuntimeError, TypeError) as error:
+        raise InputError(unknown) from error
+    if device.type not in _DEVICE_TYPES:
+        raise InputError(unknown)
     count = torch.cuda.device_count()
     absent_gpu = device.type == "cuda" and (device.index or 0) >= count
     if absent_gpu or (device.type == "mps" and not torch.backends.mps.is_available()):

@@ -41,6 +41,8 @@ class Sampling:
             raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p}.")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens must be at least 1, got {self.max_tokens}.")
+        if self.seed is not None and not 0 <= self.seed < 2**64:
+            raise InputError(f"The seed must be from 0 to 2**64 - 1, got {self.seed}.")
 
 
 @dataclass(frozen=True, slots=True)

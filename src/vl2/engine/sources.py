@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from vl2.errors import CheckpointError
 
@@ -50,15 +55,15 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
         return _embedded()
     if name in RELEASES:
         return _downloaded(name, RELEASES[name].repository)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = _existing(name)
+    if path is not None and path.is_dir():
         if not (path / "config.json").is_file():
             raise CheckpointError(
                 f"The folder {name!r} holds no model: it has no config.json. "
                 "Name the folder of a DeepSeek-VL2 checkpoint."
             )
         return path
-    if path.exists():
+    if path is not None:
         raise CheckpointError(
             f"{name!r} is a file, but a model is a folder: name the folder that holds config.json."
         )
@@ -68,6 +73,15 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
         f"There is no model {name!r}: use {EMBEDDED}, {', '.join(RELEASES)}, a folder that holds "
         "a checkpoint, or a repository owner/name."
     )
+
+
+def _existing(name: str) -> Path | None:
+    """The path that a name is, if there is something."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, no such user after ~, a null byte
+        return None
 
 
 def _embedded() -> Path:
@@ -83,7 +97,7 @@ def _downloaded(name: str, repository: str) -> Path:
     """The snapshot of a repository, from the local cache where it is complete."""
     try:
         return Path(huggingface_hub.snapshot_download(repository, allow_patterns=list(_FILES)))
-    except RepositoryNotFoundError as error:
+    except (RepositoryNotFoundError, HFValidationError) as error:
         raise CheckpointError(
             f"There is no model {name!r}: neither a folder here nor a repository on "
             "huggingface.co (or it needs a login: hf auth login)."
