@@ -59,7 +59,7 @@ def test_no_config(folder):
     assert "config.json is absent" in refusal(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]"])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "[" * 100_000])
 def test_config_is_not_an_object(folder, text):
     (folder / "config.json").write_text(text)
     assert "JSON" in refusal(folder)
@@ -104,7 +104,9 @@ def test_a_shard_is_absent(folder):
     assert f"{shards[1].name} is absent" in refusal(folder / "parts")
 
 
-@pytest.mark.parametrize("index", ["{", "{}", '{"weight_map": 3}'])
+@pytest.mark.parametrize(
+    "index", ["{", "{}", '{"weight_map": 3}', '{"weight_map": {"a": "../model.safetensors"}}']
+)
 def test_a_broken_index(folder, index):
     (folder / "model.safetensors.index.json").write_text(index)
     assert "model.safetensors.index.json" in refusal(folder)

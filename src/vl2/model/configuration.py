@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import GenerationConfig, PreTrainedConfig
+from transformers.activations import ACT2FN
 
 from vl2.errors import CheckpointError
 from vl2.ops.mla import LatentDims
@@ -68,6 +69,8 @@ class _OfficialConfig(PreTrainedConfig):
     """Shared checks of the four configurations."""
 
     ignored_keys: ClassVar[frozenset[str]] = frozenset()
+    # Fields that must be at least 1 where they are set, or sizes below would divide by zero.
+    counts: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
         for alias, name in self.attribute_map.items():
@@ -76,6 +79,10 @@ class _OfficialConfig(PreTrainedConfig):
         unused = (_LEGACY_KEYS | self.ignored_keys | {"auto_map"}) - self._field_names()
         kwargs = {key: value for key, value in kwargs.items() if key not in unused}
         self._refuse_unknown(kwargs)
+        for name in self.counts:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise CheckpointError(f"{self.base_config_key}: {name} must be at least 1: {value}")
         super().__post_init__(**kwargs)
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
@@ -125,6 +132,8 @@ class DeepseekVLV2VisionConfig(_OfficialConfig):
         ]
     )
 
+    counts = ("width", "layers", "heads", "patch_size", "image_size", "intermediate_size")
+
     model_name: str = "siglip_so400m_patch14_384"
     width: int = 1152
     layers: int = 27
@@ -145,10 +154,15 @@ class DeepseekVLV2VisionConfig(_OfficialConfig):
         return self.image_size // self.patch_size
 
     def validate_architecture(self) -> None:
-        """Checks that the heads share the width evenly."""
+        """Checks that the heads share the width evenly and that a patch fits a tile."""
         if self.width % self.heads:
             raise ValueError(
                 f"vision_config: width {self.width} is not a multiple of heads {self.heads}"
+            )
+        if self.patch_size > self.image_size:
+            raise ValueError(
+                f"vision_config: patch_size {self.patch_size} is more than image_size "
+                f"{self.image_size}"
             )
 
 
@@ -159,6 +173,7 @@ class DeepseekVLV2ProjectorConfig(_OfficialConfig):
     model_type = "mlp_projector"
     base_config_key = "projector_config"
     ignored_keys = frozenset({"cls", "params", "token_pooling"})
+    counts = ("input_dim", "n_embed", "mlp_ratio", "downsample_ratio")
 
     projector_type: str = "downsample_mlp_gelu"
     input_dim: int = 1152
@@ -175,6 +190,8 @@ class DeepseekVLV2ProjectorConfig(_OfficialConfig):
                 f"projector_config: projector_type {self.projector_type!r} is not supported; "
                 "only 'downsample_mlp_gelu' is"
             )
+        if self.depth < 2:
+            raise ValueError(f"projector_config: depth must be at least 2, not {self.depth}")
 
 
 @strict
@@ -190,6 +207,17 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
         "router_aux_loss_coef": "aux_loss_alpha",
     }
     ignored_keys = frozenset({"ep_size", "lm_head", "pretraining_tp", "rm_head", "mlp_bias"})
+    counts = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "moe_intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "moe_layer_freq",
+        "max_position_embeddings",
+    )
     base_model_tp_plan: ClassVar = {
         "layers.*.self_attn.q_proj": "colwise",
         "layers.*.self_attn.k_proj": "colwise",
@@ -326,11 +354,14 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
                 "language_config: use_mla needs kv_lora_rank, qk_rope_head_dim and v_head_dim; "
                 "set them, or use_mla to false"
             )
-        if not self.use_mla and self.hidden_size % self.num_attention_heads:
+        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads or 1
+        if not self.use_mla and (self.hidden_size % heads or heads % kv_heads):
             raise ValueError(
                 f"language_config: hidden_size {self.hidden_size} is not a multiple of "
-                f"num_attention_heads {self.num_attention_heads}"
+                f"num_attention_heads {heads}, or that not of num_key_value_heads {kv_heads}"
             )
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"language_config: hidden_act {self.hidden_act!r} is unknown")
         if (self.rope_parameters or {}).get("rope_type", "default") != "default":
             raise ValueError(
                 f"language_config: rope_scaling {self.rope_parameters} is not supported; "
@@ -345,10 +376,18 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
                 f"language_config: num_experts_per_tok {top_k} does not fit "
                 f"n_routed_experts {experts}"
             )
-        if experts is not None and experts % (self.n_group or 1):
+        groups, kept = self.n_group or 1, self.topk_group or 1
+        if experts is not None and experts % groups:
             raise ValueError(
                 f"language_config: n_routed_experts {experts} is not a multiple of "
                 f"n_group {self.n_group}"
+            )
+        if not 0 < kept <= groups:
+            raise ValueError(f"language_config: topk_group {kept} does not fit n_group {groups}")
+        if self.topk_method == "noaux_tc" and 1 < groups and (experts or 0) < 2 * groups:
+            raise ValueError(
+                f"language_config: noaux_tc needs two experts in each of {groups} groups, "
+                f"but n_routed_experts is {experts}"
             )
 
 
@@ -386,7 +425,7 @@ class DeepseekVLV2Config(_OfficialConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
         for name in self.architectures or ():
-            if name.startswith("DeepseekOCR"):
+            if str(name).startswith("DeepseekOCR"):
                 raise CheckpointError(
                     f"This is a {name} checkpoint, which shares its model type with DeepSeek-VL2 "
                     "but is another model; load it with transformers or vLLM."
@@ -441,7 +480,7 @@ def config_from_dict(values: dict[str, Any]) -> DeepseekVLV2Config:
     """
     try:
         return DeepseekVLV2Config(**values)
-    except (StrictDataclassError, TypeError, ValueError) as error:
+    except (StrictDataclassError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"The configuration is not usable: {_reason(error)}") from error
 
 

@@ -122,7 +122,11 @@ def _weight_files(folder: Path) -> list[Path]:
         index = _read_json(folder / _INDEX).get("weight_map")
         if not isinstance(index, dict):
             raise CheckpointError(f"{folder / _INDEX} has no weight_map; download it again.")
-        return sorted({folder / str(name) for name in index.values()})
+        names = sorted({str(name) for name in index.values()})
+        for name in names:
+            if Path(name).name != name:
+                raise CheckpointError(f"{folder / _INDEX} names {name!r}, which is no file in it.")
+        return [folder / name for name in names]
     return [folder / "model.safetensors"]
 
 
@@ -131,7 +135,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{file} is absent or unreadable; is this a checkpoint?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is not JSON ({_one_line(error)}).") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file} must hold a JSON object.")
