@@ -384,7 +384,7 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
             )
         if not 0 < kept <= groups:
             raise ValueError(f"language_config: topk_group {kept} does not fit n_group {groups}")
-        if self.topk_method == "noaux_tc" and 1 < groups and (experts or 0) < 2 * groups:
+        if self.topk_method == "noaux_tc" and groups > 1 and (experts or 0) < 2 * groups:
             raise ValueError(
                 f"language_config: noaux_tc needs two experts in each of {groups} groups, "
                 f"but n_routed_experts is {experts}"
