@@ -52,5 +52,25 @@ BROKEN = {
     "no processor": (lambda f: (f / "processor_config.json").unlink(), "processor_config.json"),
     "processor cut off": (lambda f: cut(f / "processor_config.json", 0.5), "processor_config"),
     "processor empty": (lambda f: cut(f / "processor_config.json", 0), "processor_config"),
+    "processor of another shape": (
+        lambda f: edit(f / "processor_config.json", candidate_resolutions=[[384]]),
+        "processor",
+    ),
+    "processor without a deviation": (
+        lambda f: edit(f / "processor_config.json", image_std=[0, 0, 0]),
+        "deviation (above 0)",
+    ),
+    "processor is a list": (
+        lambda f: (f / "processor_config.json").write_text("[]"),
+        "processor_config.json must hold a JSON object",
+    ),
+    "tokenizer is something else": (
+        lambda f: (f / "tokenizer.json").write_text('{"model": {"type": "no"}}'),
+        "needs a whole tokenizer.json",
+    ),
+    "tokenizer nested without end": (
+        lambda f: (f / "tokenizer.json").write_text("[" * 100_000),
+        "tokenizer.json",
+    ),
     "config absent": (lambda f: (f / "config.json").unlink(), "config.json"),
 }

@@ -182,6 +182,18 @@ BAD: dict[str, tuple[Any, list[Any], type[Exception], str]] = {
         ConversationError,
         "0 times but 1",
     ),
+    "own list without a part": (
+        [{"role": "user", "content": [{"type": "text", "text": "Hi"}], "images": ["a"]}],
+        [],
+        ConversationError,
+        "1 of a message's 'images' have no place",
+    ),
+    "bytes that were no text": (
+        "a\udcff",
+        [],
+        ConversationError,
+        "'a\\udcff' holds half characters",
+    ),
     "unknown role": ([{"role": "robot", "content": "x"}], [], ConversationError, "'robot'"),
     "role of another type": ([{"role": 3, "content": "x"}], [], ConversationError, "role 3"),
     "late system": (

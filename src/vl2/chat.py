@@ -64,7 +64,7 @@ class Message:
 
     Raises:
         ConversationError: the role is unknown, a picture stands outside a user message, or a text
-            holds a literal `<image>` that no picture stands for.
+            holds a literal `<image>` that no picture stands for, or is no valid Unicode.
     """
 
     role: Role
@@ -83,6 +83,11 @@ class Message:
                 raise ConversationError(
                     f"The text {_shortened(part.text)!r} holds {IMAGE_TOKEN} but no picture stands "
                     "for it: hand in one picture for each, or take the placeholder out."
+                )
+            if isinstance(part, Text) and not _is_unicode(part.text):
+                raise ConversationError(
+                    f"The text {_shortened(part.text)!r} holds half characters (surrogates), which "
+                    "no model can read: decode it with its true encoding, such as UTF-8."
                 )
 
     @property
@@ -234,7 +239,13 @@ def _message(item: object, pictures: list[Picture]) -> Message:
         taken = own or _take(pictures, wanted)
         return Message(role, _placed(content, taken))
     if isinstance(content, Sequence) and not isinstance(content, bytes):
-        return Message(role, _from_content_parts(content, own or pictures))
+        parts = _from_content_parts(content, own or pictures)
+        if own:
+            raise ConversationError(
+                f"{len(own)} of a message's 'images' have no place in its content: "
+                "write an image part or <image> for each."
+            )
+        return Message(role, parts)
     raise ConversationError(
         f"The content of a message must be a text or a list of parts, got {type(content).__name__}."
     )
@@ -298,7 +309,7 @@ def _image_source(item: Mapping[str, Any], pictures: list[Picture]) -> Picture:
 
 def _pictures(sources: object) -> list[Picture]:
     """Check a list of pictures; a picture alone counts as a list of one."""
-    if isinstance(sources, (str, bytes, os.PathLike, PIL.Image.Image)):
+    if isinstance(sources, (str, bytes, bytearray, memoryview, os.PathLike, PIL.Image.Image)):
         return [as_picture(sources)]
     if not isinstance(sources, Iterable):
         raise ImageError(f"Pictures must come as a list, got {type(sources).__name__}.")
@@ -346,6 +357,15 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
         elif part.text:
             joined.append(part)
     return tuple(joined)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8; undecodable bytes in arguments give such as cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _role(name: object) -> Role:

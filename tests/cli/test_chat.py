@@ -128,6 +128,14 @@ def test_leaving(model, piped, word) -> None:
     assert len(asked.requests) == 1
 
 
+def test_a_pipe_that_is_no_text(model, monkeypatch, capsys) -> None:
+    model()
+    lines = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", lines)
+    assert cli.main(["chat", "-q"]) == 2
+    assert "Standard input is not utf-8 text" in capsys.readouterr().err
+
+
 def test_help_goes_to_standard_error(model, piped, capsys) -> None:
     model()
     assert piped("/help") == 0

@@ -1,5 +1,6 @@
 """The command table and what `main` does with errors."""
 
+import os
 import subprocess
 import sys
 
@@ -100,3 +101,14 @@ def test_module_and_command_are_the_same_program():
         [sys.executable, "-m", "vl2", "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("Usage: vl2 ")
+
+
+def test_letters_that_a_terminal_lacks_are_spelled_out():
+    done = subprocess.run(
+        [sys.executable, "-m", "vl2", "info", "tiny"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert b"3.37 B" in done.stdout
+    assert rb"\u2588" in done.stdout

@@ -4,7 +4,7 @@ import PIL.Image
 import pytest
 from tests import golden
 
-from vl2.errors import ContextError, ConversationError, ImageError
+from vl2.errors import ContextError, ConversationError, ImageError, InputError
 from vl2.processing.building import Recipe, build_prompt, choose_grids, truncated
 from vl2.processing.images import Limits
 from vl2.processing.template import Piece
@@ -52,6 +52,16 @@ def test_many_pictures_leave_only_fewer_pictures(vocabulary):
 def test_a_long_text_is_to_be_shortened(vocabulary):
     with pytest.raises(ContextError, match=r"holds 4: shorten the text"):
         build(vocabulary, [], "0123456789", max_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mean": (0.5,)}, {"mean": (127.0,) * 3}, {"std": (0.5, 0.5, 0.0)}, {"max_tokens": 0}],
+    ids=str,
+)
+def test_recipes_that_cut_nothing(wrong):
+    with pytest.raises(InputError):
+        Recipe(Tiling(), **wrong)
 
 
 def test_a_full_context_still_fits(vocabulary):

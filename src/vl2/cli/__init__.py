@@ -12,6 +12,8 @@ A package of an extra (`EXTRAS`) that is not installed counts as something the u
 """
 
 import importlib
+import io
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -91,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = None if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Some terminals cannot show all that a model writes; better a spelled letter than none.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         typer.main.get_command(app).main(args=words, prog_name="vl2")
     except VL2Error as error:

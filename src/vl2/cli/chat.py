@@ -62,7 +62,7 @@ def command(
     interactive = sys.stdin.isatty()
     if interactive:
         talk.tell("ask something; /help shows what else you can do.")
-    for line in _typed() if interactive else sys.stdin:
+    for line in _typed() if interactive else _piped():
         try:
             if not talk.take(line.strip()):
                 break
@@ -167,6 +167,14 @@ class _Talk:
                 f"{str(target)!r} cannot be written ({error}): name another file."
             ) from error
         self.tell(f"{len(messages)} messages saved in {target}.")
+
+
+def _piped() -> Iterator[str]:
+    """The lines of standard input."""
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError as error:
+        raise InputError(f"Standard input is not {error.encoding} text ({error}).") from error
 
 
 def _typed() -> Iterator[str]:

@@ -62,13 +62,20 @@ def _load_processor(folder: Path) -> DeepseekVLV2Processor:
     for name in _PROCESSOR_FILES:
         file = folder / name
         try:
-            json.loads(file.read_text(encoding="utf-8"))
+            values = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise CheckpointError(
                 f"{file} is absent or unreadable: download the checkpoint again."
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{file} is corrupt or only half downloaded ({error}): download it again."
             ) from error
-    return DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{file} must hold a JSON object: download it again.")
+    try:
+        return DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The processor of {folder} cannot be used ({error}): download the checkpoint again."
+        ) from error

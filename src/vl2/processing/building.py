@@ -10,7 +10,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from vl2.chat import Picture
-from vl2.errors import ContextError
+from vl2.errors import ContextError, InputError
 from vl2.processing.images import DEFAULT_LIMITS, Limits, cut, open_image
 from vl2.processing.prompt import Prompt
 from vl2.processing.template import Piece, encode
@@ -29,6 +29,9 @@ class Recipe:
         normalize: whether mean and deviation are applied to the pixels.
         max_tokens: tokens that the model's context holds.
         limits: how large a picture may be.
+
+    Raises:
+        InputError: a value that no picture could be cut with.
     """
 
     tiling: Tiling
@@ -37,6 +40,16 @@ class Recipe:
     normalize: bool = True
     max_tokens: int = 4096
     limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        whole = len(self.mean) == len(self.std) == 3 and all(0 <= part <= 1 for part in self.mean)
+        if not whole or min(self.std) <= 0:
+            raise InputError(
+                "Mean (0 to 1) and deviation (above 0) need a number for each of three channels, "
+                f"got {self.mean} and {self.std}."
+            )
+        if self.max_tokens < 1:
+            raise InputError(f"A context needs at least one token, got {self.max_tokens}.")
 
 
 def build_prompt(

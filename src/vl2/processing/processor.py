@@ -56,6 +56,7 @@ class DeepseekVLV2Processor(ProcessorMixin):
 
     Raises:
         CheckpointError: the tokenizer or the configuration is not one of a DeepSeek-VL2.
+        InputError: a value that no picture could be cut with.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class DeepseekVLV2Processor(ProcessorMixin):
         tokenizer.padding_side = "left"
         self.vocabulary = Vocabulary.of(tokenizer)
         self.image_token_id = self.vocabulary.ids.image
+        self._recipe(None, None)  # what cannot be used is told now, not at the first picture
         super().__init__(tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
     @property
