@@ -360,7 +360,7 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be written in UTF-8; undecodable bytes in arguments give such as cannot."""
+    """Whether a text can be written in UTF-8; arguments that were not UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -32,7 +32,9 @@ def test_wrong_calls_say_what_is_wrong_and_leave_with_2(tmp_path, capsys):
         (["synth", "--out", "a", "--preview", "b.png"], "--out"),
         (["synth", "--preview", str(tmp_path / "absent" / "p.png")], "cannot be written"),
         (["synth", "--preview", str(tmp_path / "p.nonsense")], "cannot be written"),
-        (["synth", "--out", str(tmp_path), "--split", "exam"], "'exam'"),
+        (["synth", "--out", str(tmp_path), "--split", "exam"], "vl2: There is no split 'exam'"),
+        (["synth", "--preview", "p.png", "--split", "exam"], "vl2: There is no split 'exam'"),
+        (["synth", "--out", str(tmp_path / ("n" * 300))], "cannot be written"),
         (["synth", "--out", str(tmp_path), "--seed", "-1"], "--seed"),
     ]
     for call, part in calls:

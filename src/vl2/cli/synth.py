@@ -37,8 +37,9 @@ def command(
     if (out is None) == (preview is None):
         raise InputError("Name one place to write to: --out FOLDER or --preview PICTURE.")
     if preview is not None:
+        sheet = contact_sheet(seed, split, boxes=boxes)
         try:
-            contact_sheet(seed, split, boxes=boxes).save(preview)
+            sheet.save(preview)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"The preview cannot be written to {str(preview)!r} ({error}): "
@@ -47,7 +48,12 @@ def command(
         typer.echo(preview)
         return
     if out is not None:
-        written = write(out, split, seed, count, progress=partial(_show_progress, count=count))
+        try:
+            written = write(out, split, seed, count, progress=partial(_show_progress, count=count))
+        except OSError as error:
+            raise InputError(
+                f"The pictures cannot be written to {str(out)!r} ({error}): name another folder."
+            ) from error
         typer.echo(f"Rendered: {written}.", err=True)
         typer.echo(out / ROWS)
 

@@ -115,7 +115,7 @@ def load_tokenizer(
     """
     try:
         return PreTrainedTokenizerFast.from_pretrained(path, **kwargs)
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises no narrower type
+    except Exception as error:  # the tokenizers library raises no narrower type
         raise CheckpointError(
             f"The tokenizer of {os.fspath(path)!r} cannot be loaded ({error}): "
             "the checkpoint needs a whole tokenizer.json."
