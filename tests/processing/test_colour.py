@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -74,3 +76,14 @@ def test_32_bit_integers_are_scaled_by_their_largest(values, expected):
 )
 def test_floats_are_scaled_by_their_largest(values, expected):
     assert greys(PIL.Image.fromarray(np.array([values], dtype=np.float32))) == expected
+
+
+def test_memory_does_not_multiply():
+    image = PIL.Image.fromarray(np.full((2000, 3000), 700, dtype=np.int32))
+    tracemalloc.start()
+    rgb = to_rgb(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rgb.getpixel((2999, 1999)) == (3, 3, 3)
+    # the values 24 MB, greys 6, what is finite 6; all at once in float64 would be 48 and more
+    assert peak < 75e6

@@ -228,6 +228,13 @@ def test_limits_of_pixels():
             open_image(source, limits=limits)
 
 
+def test_limits_of_sides():
+    thin = PIL.Image.new("L", (1_000_001, 1))
+    with pytest.raises(ImageError, match=r"1000001x1 pixels, and no side .* than 1000000"):
+        open_image(thin)
+    assert open_image(thin, limits=Limits(max_side=1_000_001)).size == thin.size
+
+
 def test_limits_of_bytes(tmp_path):
     data = encoded(photo(), "PNG")
     path = tmp_path / "large.png"

@@ -68,7 +68,7 @@ def parse_normalised(text: str) -> list[Box]:
     boxes: list[Box] = []
     for index, found in enumerate(lists):
         nearest = index if in_order else found.label
-        label = labels[nearest].strip() if nearest >= 0 else ""
+        label = labels[nearest] if nearest >= 0 else ""
         for corners in _corners(found.text, found.ended):
             if len(boxes) == MAX_BOXES:
                 return boxes
@@ -153,7 +153,7 @@ def _labels_and_lists(text: str) -> tuple[list[str], list[_List]]:
         if in_list:
             lists[-1].ended = True
         if label is not None and piece in (REF_CLOSE, DET_OPEN):
-            labels.append(label)
+            labels.append(label.strip())
             label = None
         if piece == REF_OPEN:
             label = ""

@@ -66,15 +66,18 @@ _UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a picture may be; both are checked before anything is decoded.
+    """How large a picture may be; checked before anything is decoded.
 
     Attributes:
-        max_pixels: width times height. The default keeps a decoded picture under 256 MiB and
-            stays below the size at which Pillow itself warns.
+        max_pixels: width times height. The default keeps a decoded picture, 4 bytes a pixel, under
+            340 MiB and stays below the size at which Pillow itself warns.
+        max_side: width or height. Resizing takes some 30 bytes for each pixel of a side, so a thin
+            picture would need gigabytes.
         max_bytes: size of the encoded file.
     """
 
     max_pixels: int = 89_000_000
+    max_side: int = 1_000_000
     max_bytes: int = 128 * 2**20
 
 
@@ -209,6 +212,11 @@ def _check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
         raise ImageError(
             f"{name} has {width}x{height} pixels, more than the allowed "
             f"{limits.max_pixels / 1e6:.1f} million: scale it down first."
+        )
+    if max(size) > limits.max_side:
+        raise ImageError(
+            f"{name} has {width}x{height} pixels, and no side may have more than "
+            f"{limits.max_side}: cut it into parts first."
         )
 
 
