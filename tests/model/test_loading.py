@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from vl2.errors import CheckpointError
 from vl2.model.loading import load_config, load_model
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
 
 
 @pytest.fixture
@@ -44,6 +45,14 @@ def test_loads_for_inference(folder):
     assert model.config.image_token_id == 425
     assert load_model(folder).dtype == torch.bfloat16
     assert load_model(str(folder), dtype="float16").dtype == torch.float16
+
+
+def test_a_device_that_is_too_small(folder, monkeypatch):
+    def full(self, device):
+        raise torch.OutOfMemoryError("tried to allocate too much")
+
+    monkeypatch.setattr(DeepseekVLV2ForCausalLM, "to", full)
+    assert "does not fit into the memory of cpu" in refusal(folder)
 
 
 def test_no_folder(tmp_path):

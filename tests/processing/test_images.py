@@ -154,6 +154,15 @@ def test_missing_file(tmp_path):
         open_image(tmp_path / "absent.png")
 
 
+def test_folder_on_a_system_that_denies_access_to_folders(tmp_path, monkeypatch):
+    def denied(self, mode):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(ImageError, match="is a folder"):
+        open_image(tmp_path)
+
+
 def test_folder(tmp_path):
     with pytest.raises(ImageError, match="is a folder"):
         open_image(tmp_path)

@@ -36,7 +36,8 @@ def load_model(
 
     Raises:
         CheckpointError: a file is absent, corrupt or half-downloaded, tensors are missing, unknown
-            or of other shapes, or the configuration is not that of a DeepSeek-VL2.
+            or of other shapes, the configuration is not that of a DeepSeek-VL2, or the device is
+            too small.
     """
     folder = Path(path)
     config = load_config(folder)
@@ -50,7 +51,13 @@ def load_model(
         raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
     if config.image_token_id is None:
         config.image_token_id = find_image_token_id(folder)
-    return model.to(device).eval()
+    try:
+        return model.to(device).eval()
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(
+            f"{folder} does not fit into the memory of {device}: choose another device, a type of "
+            "fewer bytes or a smaller model."
+        ) from error
 
 
 def load_config(folder: str | os.PathLike[str]) -> DeepseekVLV2Config:

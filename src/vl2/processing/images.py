@@ -192,9 +192,9 @@ def _read(path: str | os.PathLike[str], limits: Limits) -> bytes:
             return file.read(limits.max_bytes + 1)
     except FileNotFoundError as error:
         raise ImageError(f"{name!r} does not exist: check the picture's path.") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{name!r} is a folder: name a picture inside it.") from error
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and Path(path).is_dir():  # Windows denies access to folders
+            raise ImageError(f"{name!r} is a folder: name a picture inside it.") from error
         raise ImageError(f"{name!r} cannot be read ({error}): hand in a readable file.") from error
 
 
