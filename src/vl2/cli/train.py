@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,17 +64,28 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     return train_answers(recipe, folder, model, processor, source, classes)
 
 
+_FAR = 10**12
+"""Between the seed of a picture and that of its stand-in: farther than any run gets."""
+
+
 def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
     """Rendered pictures with questions and answers, and what each patch shows."""
     from vl2.chat import as_conversation
     from vl2.synth import sample
     from vl2.synth.export import messages
+    from vl2.synth.scene import KINDS
     from vl2.train.data import Lesson
 
+    kinds = recipe.pictures or KINDS
+
     def lesson(index: int) -> Lesson:
-        drawn = sample(recipe.first_picture + index, turns=recipe.turns)
+        # A picture that gives rise to no question (one in thousands) makes room for another one.
+        seeds = itertools.count(recipe.first_picture + index, _FAR)
+        pictures = (sample(seed, kinds=kinds, turns=recipe.turns) for seed in seeds)
+        drawn = next(picture for picture in pictures if picture.turns)
         conversation = as_conversation(messages(drawn), [drawn.image])
-        return Lesson(conversation, _targets(drawn) if recipe.dense_weight else None)
+        known = _targets(drawn, recipe.max_tiles or None) if recipe.dense_weight else None
+        return Lesson(conversation, known)
 
     return lesson
 
@@ -84,9 +96,10 @@ def _rendered_tiles(recipe: Recipe) -> Callable[[int], DensePicture]:
 
     from vl2.processing.images import cut
     from vl2.synth import TILING, sample
+    from vl2.synth.scene import KINDS
     from vl2.train.vision import DensePicture
 
-    kinds = {"shapes": 0.2, "both": 0.2, "page": 0.6}  # letters are what takes the longest
+    kinds = recipe.pictures or KINDS
 
     def tiles(index: int) -> DensePicture:
         seed = recipe.first_picture + index
@@ -97,17 +110,18 @@ def _rendered_tiles(recipe: Recipe) -> Callable[[int], DensePicture]:
         kept = list(1 + random.permutation(grid.n_tiles - 1)[:2])
         kept += [0] if random.random() < 0.5 else []
         pixels = cut(drawn.image, grid, TILING)[kept]
-        return DensePicture(pixels, _targets(drawn).of_tiles(kept))
+        return DensePicture(pixels, _targets(drawn, None).of_tiles(kept))
 
     return tiles
 
 
-def _targets(drawn: Sample) -> DenseTargets:
+def _targets(drawn: Sample, max_tiles: int | None) -> DenseTargets:
     from vl2.synth import TILING, dense_labels
     from vl2.train.vision import DenseTargets
 
-    grid = TILING.grid(*drawn.image.size)
-    labels = dense_labels(drawn, grid, TILING)
+    tiling = TILING.limited(max_tiles)
+    grid = tiling.grid(*drawn.image.size)
+    labels = dense_labels(drawn, grid, tiling)
     if grid.n_tiles > 2:
         labels.characters[0] = -1  # too small to read in the global view of a cut picture
     return DenseTargets(labels.characters, labels.shape, labels.colour, labels.box)

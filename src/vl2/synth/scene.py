@@ -11,10 +11,13 @@ from vl2.synth.names import SHAPES
 from vl2.synth.painter import SMALLEST_SHAPE, Line, Painter, apt_colours, fitted_line
 from vl2.synth.things import Scene
 
-Kind = Literal["shapes", "text", "both", "page"]
-KINDS: dict[str, float] = {"shapes": 0.45, "text": 0.30, "both": 0.25, "page": 0.0}
-"""What is on a picture, and on which share of them. A page is full of print: too much to ask about,
-but what an encoder learns letters from fastest."""
+Kind = Literal["shapes", "text", "both", "one", "page"]
+KINDS: dict[str, float] = {"shapes": 0.45, "text": 0.30, "both": 0.25, "one": 0.0, "page": 0.0}
+"""What is on a picture, and on which share of them. Two kinds are for the start of training: one
+single shape, from which a language model learns that there is something to look at, and a page full
+of print, too much to ask about, from which an encoder learns letters fastest."""
+
+_MOST_SHAPES = {"shapes": 6, "both": 4, "one": 1}
 
 _ASPECTS = ((1, 1), (4, 3), (3, 2), (16, 9), (2, 1), (3, 4), (2, 3), (9, 16))
 _ASPECT_WEIGHTS = (0.40, 0.16, 0.10, 0.07, 0.04, 0.12, 0.08, 0.03)
@@ -128,9 +131,9 @@ def scene(rng: random.Random, kinds: dict[str, float], *, held_out: bool) -> Sce
         if kind == "page":
             _add_page(painter, held_out)
             return painter.scene()
-        if kind != "shapes":
+        if kind in ("text", "both"):
             _add_texts(painter, rng.randint(1, 3 if kind == "text" else 2), held_out)
-        if kind != "text":
-            _add_shapes(painter, rng.randint(1, 6 if kind == "shapes" else 4))
+        if kind in _MOST_SHAPES:
+            _add_shapes(painter, rng.randint(1, _MOST_SHAPES[kind]))
         if painter.things:
             return painter.scene()

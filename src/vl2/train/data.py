@@ -15,6 +15,7 @@ from vl2.chat import Conversation, as_conversation
 from vl2.errors import InputError
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
+from vl2.train.recipe import Recipe
 from vl2.train.vision import DenseTargets, stack_targets
 
 Example = TypeVar("Example")
@@ -121,21 +122,22 @@ class Encoder:
         self,
         source: Callable[[int], Lesson],
         processor: DeepseekVLV2Processor,
-        max_tokens: int,
-        mask_prompt: bool,
+        recipe: Recipe,
     ) -> None:
         self._source = source
         self._processor = processor
-        self._max_tokens = max_tokens
-        self._mask_prompt = mask_prompt
+        self._recipe = recipe
 
     def __call__(self, index: int) -> EncodedLesson:
         lesson = self._source(index)
+        recipe, eos = self._recipe, self._processor.tokenizer.eos_token_id
         prompt = self._processor.encode(
-            lesson.conversation, generate=False, mask_prompt=self._mask_prompt
+            lesson.conversation,
+            max_tiles=recipe.max_tiles or None,
+            generate=False,
+            mask_prompt=recipe.mask_prompt,
         )
-        eos = self._processor.tokenizer.eos_token_id
-        return EncodedLesson(whole_turns(prompt, self._max_tokens, eos), lesson.dense)
+        return EncodedLesson(whole_turns(prompt, recipe.max_tokens, eos), lesson.dense)
 
 
 def whole_turns(prompt: Prompt, max_tokens: int, eos: int) -> Prompt:

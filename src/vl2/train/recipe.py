@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,6 +23,7 @@ _NOT_NEGATIVE = (
     "balance_weight",
     "dense_weight",
     "vision_multiplier",
+    "max_tiles",
     "weight_decay",
 )
 
@@ -40,6 +41,7 @@ class Recipe:
         data: `synth` (rendered while training) or the path of a JSONL file of conversations.
         first_picture: seed of the first rendered picture.
         turns: least and most questions a rendered picture.
+        pictures: weights of the kinds of rendered pictures; empty for the renderer's own.
         steps: optimizer steps.
         batch_size: pictures or conversations of one forward pass.
         accumulate: forward passes per optimizer step.
@@ -56,6 +58,7 @@ class Recipe:
         bias_step: step of the routers' correction bias (aux-loss-free balancing).
         mask_prompt: whether only answers carry a loss.
         max_tokens: of a conversation; whole turns at its end that go over it are left out.
+        max_tiles: local tiles of a picture at most; 0 for the model's own limit.
         bf16: whether the forward pass computes in bfloat16.
         seed: of the weights and the order of the data.
         workers: processes that prepare the data.
@@ -71,6 +74,7 @@ class Recipe:
     data: str = "synth"
     first_picture: int = 0
     turns: tuple[int, int] = (6, 10)
+    pictures: dict[str, float] = field(default_factory=dict)
     steps: int = 1000
     batch_size: int = 64
     accumulate: int = 1
@@ -87,6 +91,7 @@ class Recipe:
     bias_step: float = 0.0
     mask_prompt: bool = True
     max_tokens: int = 4096
+    max_tiles: int = 0
     bf16: bool = True
     seed: int = 0
     workers: int = 1
@@ -169,6 +174,12 @@ def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - the type 
         is_pair = isinstance(value, list | tuple) and len(value) == 2
         _require(is_pair and all(isinstance(v, int) for v in value), key, value, "two integers")
         return tuple(value)
+    if key == "pictures":
+        is_weights = isinstance(value, dict) and all(
+            isinstance(weight, int | float) and weight >= 0 for weight in value.values()
+        )
+        _require(is_weights, key, value, "kinds with weights, such as {shapes: 1}")
+        return {str(name): float(weight) for name, weight in value.items()}
     if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)

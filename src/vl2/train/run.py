@@ -112,7 +112,7 @@ def train_answers(
     if recipe.bf16 and not torch.cuda.is_available():
         use_cpu_training_attention(model)
     model.config.language_config.aux_loss_alpha = recipe.balance_weight
-    encode = Encoder(source, processor, recipe.max_tokens, recipe.mask_prompt)
+    encode = Encoder(source, processor, recipe)
     dataset = Indexed(encode, recipe.steps * recipe.batch_size * recipe.accumulate)
     learner = model
     if recipe.dense_weight:
