@@ -221,6 +221,16 @@ def test_features_may_be_handed_to_generation(variant):
     assert torch.equal(generated(model, given), generated(model, prompt))
 
 
+@everywhere
+def test_a_prompt_may_be_embeddings(variant):
+    model = mini_model(variant)
+    prompt = mini_prompt([], words=5, seed=2)
+    embeddings = model.get_input_embeddings()(prompt["input_ids"])
+    settings = {"do_sample": False, "eos_token_id": None, "pad_token_id": PAD}
+    answer = model.generate(inputs_embeds=embeddings, max_new_tokens=4, **settings)
+    assert torch.equal(answer, generated(model, prompt, 4))
+
+
 def test_generation_refuses_images_that_do_not_fit():
     prompt = dict(PROMPTS[0])
     prompt["input_ids"] = prompt["input_ids"][:, 2:]

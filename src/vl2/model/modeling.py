@@ -361,6 +361,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         self,
         input_ids: torch.Tensor,
         *args: Any,  # noqa: ANN401
+        inputs_embeds: torch.Tensor | None = None,
         prompt_image_rows: torch.Tensor | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
@@ -369,12 +370,14 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         Args:
             input_ids: `[b, t]`.
             *args: passed on.
+            inputs_embeds: `[b, t, d]` of a prompt without images; `generate` looks for the name.
             prompt_image_rows: `[b, prompt, d]`, image rows at the positions of their tokens.
             **kwargs: passed on.
         """
         given = super().prepare_inputs_for_generation(  # pyrefly: ignore[bad-argument-type]
             input_ids,  # pyrefly: ignore[bad-argument-type]
             *args,
+            inputs_embeds=inputs_embeds,
             **kwargs,
         )
         ids, cache = given.get("input_ids"), given.get("past_key_values")
