@@ -59,6 +59,7 @@ def _measure(
     todo = [task for task in tasks if task not in done]
     if todo:
         loaded, processor = load_parts(name, device, dtype)
+        _write(out, name, count, done)  # a place that cannot be written to is told before the work
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("asking", total=count * len(todo))
             for task in todo:
@@ -77,13 +78,15 @@ def _measure(
 
 def _read(out: Path | None, name: str, count: int) -> dict[str, dict]:
     """Scores that an earlier run of the same measurement left."""
-    if out is None or not out.is_file():
+    if out is None:
         return {}
     try:
+        if not out.exists():
+            return {}
         saved = json.loads(out.read_text(encoding="utf-8"))
         if (saved["model"], saved["count"]) == (name, count):
             return saved["scores"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{out} is not a file of scores: name another one ({error}).") from error
     raise InputError(
         f"{out} holds scores of {saved['model']} with {saved['count']} pictures a task: name "
@@ -94,14 +97,19 @@ def _read(out: Path | None, name: str, count: int) -> dict[str, dict]:
 def _write(out: Path | None, name: str, count: int, scores: dict[str, dict]) -> None:
     if out is None:
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "model": name,
         "count": count,
         "date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
         "scores": scores,
     }
-    out.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"The scores cannot be written to {str(out)!r} ({error}): name another file."
+        ) from error
 
 
 def _show(scores: list[dict]) -> None:
