@@ -130,7 +130,7 @@ def test_leaving(model, piped, word) -> None:
 
 def test_a_pipe_that_is_no_text(model, monkeypatch, capsys) -> None:
     model()
-    lines = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8")
+    lines = io.TextIOWrapper(io.BytesIO(b"na\xefve\n"), encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", lines)
     assert cli.main(["chat", "-q"]) == 2
     assert "Standard input is not utf-8 text" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import huggingface_hub
 import pytest
 from golden import checkpoint
@@ -77,6 +78,15 @@ def test_a_full_disk(monkeypatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
+        find_checkpoint("tiny")
+
+
+def test_a_connection_that_breaks(monkeypatch) -> None:
+    def broken(repository: str, **_: object) -> str:
+        raise httpx.RemoteProtocolError("peer closed the connection")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    with pytest.raises(CheckpointError, match="peer closed the connection"):
         find_checkpoint("tiny")
 
 

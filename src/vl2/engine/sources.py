@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import huggingface_hub
 from huggingface_hub.errors import (
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
@@ -102,7 +102,7 @@ def _downloaded(name: str, repository: str) -> Path:
             f"There is no model {name!r}: neither a folder here nor a repository on "
             "huggingface.co (or it needs a login: hf auth login)."
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (httpx.HTTPError, OSError) as error:
         raise CheckpointError(_how_to_get(name, repository, error)) from error
 
 
