@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import httpx
 import huggingface_hub
 import pytest
 from golden import checkpoint
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from vl2.engine import sources
 from vl2.engine.sources import RELEASES, find_checkpoint
@@ -83,7 +82,7 @@ def test_a_full_disk(monkeypatch) -> None:
 
 def test_a_connection_that_breaks(monkeypatch) -> None:
     def broken(repository: str, **_: object) -> str:
-        raise httpx.RemoteProtocolError("peer closed the connection")
+        raise HTTPError("peer closed the connection")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
     with pytest.raises(CheckpointError, match="peer closed the connection"):

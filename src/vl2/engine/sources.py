@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import huggingface_hub
 from huggingface_hub.errors import (
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
@@ -102,7 +102,7 @@ def _downloaded(name: str, repository: str) -> Path:
             f"There is no model {name!r}: neither a folder here nor a repository on "
             "huggingface.co (or it needs a login: hf auth login)."
         ) from error
-    except (httpx.HTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise CheckpointError(_how_to_get(name, repository, error)) from error
 
 
