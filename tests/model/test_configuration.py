@@ -138,7 +138,7 @@ def test_golden_configs_load(variant):
         ("language_config", {"hidden_act": "sparkle"}, "hidden_act 'sparkle' is unknown"),
         ("language_config", {"n_group": 4, "topk_group": 5}, "topk_group 5 does not fit n_group 4"),
         ("language_config", {"topk_method": "noaux_tc", "n_group": 64}, "two experts in each"),
-        ("", {"architectures": [5], "tile_tag": "1D"}, "tile_tag '1D'"),
+        ("", {"architectures": [5], "tile_tag": "1D"}, "is not usable"),
         ("", {"torch_dtype": "float99"}, "'float99'"),
         ("", {"tile_tag": "1D"}, "tile_tag '1D'"),
         ("", {"vision_config": 3}, "vision_config must be a table of keys, not 3"),
