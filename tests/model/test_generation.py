@@ -238,3 +238,7 @@ def test_generation_refuses_images_that_do_not_fit():
         generated(mini_model("tiny"), prompt)
     with pytest.raises(InputError, match="no images came with it"):
         generated(mini_model("tiny"), {"input_ids": prompt["input_ids"]})
+    model, embeddings = mini_model("tiny"), torch.zeros(1, 3, 8)
+    without_ids = {key: prompt[key] for key in ("pixel_values", "images_spatial_crop")}
+    with pytest.raises(InputError, match="Images need input_ids"):
+        model.generate(inputs_embeds=embeddings, **without_ids)

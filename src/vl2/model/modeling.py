@@ -332,7 +332,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
             processors.append(_NeverToken(self.config.image_token_id))
         rows = self._encode_prompt_images(kwargs)
         if rows is not None:
-            ids = kwargs["input_ids"] if inputs is None else inputs
+            ids = kwargs.get("input_ids") if inputs is None else inputs
             kwargs["prompt_image_rows"] = self._rows_by_position(ids, rows, kwargs)
         return super().generate(  # pyrefly: ignore[bad-argument-type]
             inputs, generation_config, processors, **kwargs
@@ -348,14 +348,14 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         return None if encoded is None else torch.cat(list(encoded["pooler_output"]))
 
     def _rows_by_position(
-        self, ids: torch.Tensor, rows: torch.Tensor, kwargs: dict[str, Any]
+        self, ids: torch.Tensor | None, rows: torch.Tensor, kwargs: dict[str, Any]
     ) -> torch.Tensor:
+        slots = self.model.image_slots(ids)
         cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
         cached = int(cache.get_seq_length()) if cache is not None else 0
         # With a filled cache `ids` are either the whole conversation or only what is new.
-        whole = mask is None or mask.shape[1] == ids.shape[1]
-        new = ids[:, cached:] if whole else ids
-        return rows_by_position(self.model.image_slots(new), rows, cached)
+        whole = mask is None or mask.shape[1] == slots.shape[1]
+        return rows_by_position(slots[:, cached:] if whole else slots, rows, cached)
 
     def prepare_inputs_for_generation(  # pyrefly: ignore[bad-override]
         self,
