@@ -140,6 +140,8 @@ def test_golden_configs_load(variant):
         ("language_config", {"topk_method": "noaux_tc", "n_group": 64}, "two experts in each"),
         ("", {"architectures": [5], "tile_tag": "1D"}, "is not usable"),
         ("", {"torch_dtype": "float99"}, "'float99'"),
+        ("", {"candidate_resolutions": [[384, "384"]]}, "[384, '384'] is not a width and a height"),
+        ("", {"candidate_resolutions": [[384]]}, "[384] is not a width and a height"),
         ("", {"tile_tag": "1D"}, "tile_tag '1D'"),
         ("", {"vision_config": 3}, "vision_config must be a table of keys, not 3"),
     ],

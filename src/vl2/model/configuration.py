@@ -446,6 +446,9 @@ class DeepseekVLV2Config(_OfficialConfig):
 
     def validate_architecture(self) -> None:
         """Checks that the three parts fit each other."""
+        for pair in self.candidate_resolutions:
+            if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+                raise ValueError(f"candidate_resolutions: {pair} is not a width and a height")
         if (self.tile_tag, self.global_view_pos) != ("2D", "head"):
             raise ValueError(
                 f"tile_tag {self.tile_tag!r} with global_view_pos {self.global_view_pos!r} is not "
