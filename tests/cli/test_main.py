@@ -1,5 +1,6 @@
 """The command table and what `main` does with errors."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -73,6 +74,18 @@ def test_any_other_missing_module_is_a_defect(monkeypatch):
     add_verb(monkeypatch, "broken", command)
     with pytest.raises(ModuleNotFoundError):
         cli.main(["broken"])
+
+
+def test_a_full_disk_is_told(monkeypatch, capsys):
+    def command() -> None:
+        """Write."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    add_verb(monkeypatch, "write", command)
+    assert cli.main(["write"]) == 2
+    assert capsys.readouterr().err == (
+        "vl2: There is no space left to write to: make room and try again.\n"
+    )
 
 
 def test_interruption_is_130(monkeypatch):

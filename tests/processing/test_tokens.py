@@ -114,8 +114,9 @@ def test_the_named_class_is_passed_over(vocabulary):
 
 
 def test_a_folder_without_a_tokenizer(tmp_path):
-    with pytest.raises(CheckpointError, match=r"needs a whole tokenizer\.json"):
+    with pytest.raises(CheckpointError, match=r"needs a whole tokenizer\.json") as caught:
         load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version": "1.0"}'])

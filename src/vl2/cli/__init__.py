@@ -11,6 +11,7 @@ option or argument is 2 as well, Ctrl-C is 130, any other exception stays a trac
 A package of an extra (`EXTRAS`) that is not installed counts as something the user can mend.
 """
 
+import errno
 import importlib
 import io
 import sys
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vl2.errors import MissingExtraError, VL2Error
+from vl2.errors import InputError, MissingExtraError, VL2Error
 
 VERBS = {
     "ask": "Ask a question about one or several pictures.",
@@ -106,6 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         purpose = f"This verb, which uses {package},"
         return _tell(MissingExtraError.for_extra(EXTRAS[package], purpose))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _tell(InputError("There is no space left to write to: make room and try again."))
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:

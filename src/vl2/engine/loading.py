@@ -76,6 +76,7 @@ def _load_processor(folder: Path) -> DeepseekVLV2Processor:
     try:
         return DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)
     except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"The processor of {folder} cannot be used ({error}): download the checkpoint again."
+            f"The processor of {folder} cannot be used ({reason}): download the checkpoint again."
         ) from error

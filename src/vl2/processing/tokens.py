@@ -116,8 +116,9 @@ def load_tokenizer(
     try:
         return PreTrainedTokenizerFast.from_pretrained(path, **kwargs)
     except Exception as error:  # the tokenizers library raises no narrower type
+        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"The tokenizer of {os.fspath(path)!r} cannot be loaded ({error}): "
+            f"The tokenizer of {os.fspath(path)!r} cannot be loaded ({reason}): "
             "the checkpoint needs a whole tokenizer.json."
         ) from error
 
