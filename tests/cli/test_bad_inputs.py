@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_pictures(capsys, tmp_path, name) -> None:
     file.write_bytes(data)
     refused(capsys, ["ask", str(file), "What is it?"], said)
     refused(capsys, ["locate", str(file), "it"], said)
+
+
+def test_pillows_remarks_are_left_out(capsys, tmp_path) -> None:
+    file = tmp_path / "large.png"
+    file.write_bytes(png_of(9500, 10000))
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always")
+        refused(capsys, ["ask", str(file), "What is it?"], "has 9500x10000 pixels")
+        refused(capsys, ["chat", str(file)], "has 9500x10000 pixels")
+    assert remarks == []
 
 
 def test_a_picture_that_is_absent_or_a_folder(capsys, tmp_path) -> None:

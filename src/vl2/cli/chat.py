@@ -202,11 +202,9 @@ def _line() -> str | None:
 
 def _check_picture(path: str) -> None:
     """Open a picture once, so that a bad one is told before a question is asked with it."""
-    from vl2.processing.images import open_image
-
     if path == terminal.STDIN:
         raise InputError("Standard input carries the questions here: name a picture file.")
-    open_image(path)
+    terminal.open_picture(path)
 
 
 def _path(text: str) -> str:

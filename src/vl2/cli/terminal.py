@@ -63,11 +63,14 @@ def _introduction(model: str, assistant: "Assistant") -> str:
 def open_picture(word: str) -> "PIL.Image.Image":
     """Open the picture that a word of the command line stands for; `-` is standard input.
 
-    Needs no torch, so a bad picture is told before the wait for a model.
+    Needs no torch, so a bad picture is told before the wait for a model. Pillow's own remarks on
+    what it repairs or refuses are left out.
     """
     from vl2.processing.images import open_image
 
-    return open_image(_standard_input() if word == STDIN else word)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return open_image(_standard_input() if word == STDIN else word)
 
 
 def _standard_input() -> bytes:
