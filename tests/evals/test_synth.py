@@ -19,15 +19,12 @@ class Oracle:
     def __init__(self, processor, task, count, right):
         self._tokenizer = processor.tokenizer
         answers = [turn.answer for _, turn in heldout(task, count)]
-        self._replies = [
-            answer if index < right else "zzz" for index, answer in enumerate(answers)
-        ]
+        self._replies = [answer if index < right else "zzz" for index, answer in enumerate(answers)]
 
     def generate(self, input_ids, **_):
         eos = self._tokenizer.eos_token_id
-        rows = []
-        for _ in range(len(input_ids)):
-            rows.append([*self._tokenizer.encode(self._replies.pop(0)), eos, 7, eos])
+        replies = [self._replies.pop(0) for _ in range(len(input_ids))]
+        rows = [[*self._tokenizer.encode(reply), eos, 7, eos] for reply in replies]
         length = max(map(len, rows))
         padded = [row + [eos] * (length - len(row)) for row in rows]
         return torch.cat((input_ids, torch.tensor(padded)), dim=1)

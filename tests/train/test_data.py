@@ -7,6 +7,7 @@ import pytest
 from vl2.errors import InputError
 from vl2.processing.prompt import Prompt
 from vl2.processing.tiling import Grid
+from vl2.synth.export import ROWS, write
 from vl2.train.data import JsonLines, whole_turns
 
 EOS = 9
@@ -79,10 +80,32 @@ def test_a_bad_line_is_named(rows):
         JsonLines(rows, seed=0)(0)
 
 
-def test_a_picture_outside_the_folder_is_refused(rows):
-    line = {"messages": [{"role": "user", "content": "<image>", "images": ["../x.png"]}]}
-    rows.write_text(json.dumps(line), encoding="utf-8")
+OUTSIDE = [
+    {"role": "user", "content": "<image>", "images": ["../x.png"]},
+    {"role": "user", "content": [{"type": "image", "path": "/etc/x.png"}]},
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/x.png"}}]},
+]
+
+
+@pytest.mark.parametrize("message", OUTSIDE)
+def test_a_picture_outside_the_folder_is_refused(rows, message):
+    rows.write_text(json.dumps({"messages": [message]}), encoding="utf-8")
     with pytest.raises(InputError, match="outside the data file's folder"):
+        JsonLines(rows, seed=0)(0)
+
+
+def test_rendered_rows_are_read(tmp_path):
+    write(tmp_path, "train", 0, 2)
+    conversation = JsonLines(tmp_path / ROWS, seed=0)(0).conversation
+    (image,) = conversation.images
+    with PIL.Image.open(image.source) as picture:
+        assert picture.width > 0
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'{"messages": 3}', b"{}"])
+def test_a_hostile_line_is_told(rows, line):
+    rows.write_bytes(line)
+    with pytest.raises(InputError, match="line 1"):
         JsonLines(rows, seed=0)(0)
 
 

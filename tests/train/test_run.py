@@ -28,10 +28,10 @@ def losses(folder):
     return {row["step"]: row["loss"] for row in map(json.loads, lines)}
 
 
-def train(folder, vision, steps):
-    settings = [f"steps={steps}", f"vision={vision}", "schedule=constant", *SMALL]
+def train(folder, vision, steps, naming=0.0):
+    settings = [f"steps={steps}", f"vision={vision}", f"naming_weight={naming}", *SMALL]
     words = [word for setting in settings for word in ("--set", setting)]
-    return main(["train", "nano", "--output", str(folder), *words])
+    return main(["train", "nano-look", "--output", str(folder), *words])
 
 
 def test_a_run_leaves_weights_recipe_log_and_curves(vision):
@@ -71,6 +71,14 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(answers, vision, tmp_path)
     after = losses(stopped)
     assert set(after) == {3, 4}
     assert after == {step: before[step] for step in after}
+
+
+def test_rows_learn_names_beside_the_answers(vision, tmp_path):
+    assert train(tmp_path / "naming", vision, 2, naming=0.3) == 0
+    assert train(tmp_path / "naming", vision, 2, naming=0.3) == 0  # done: nothing is left to do
+    log = (tmp_path / "naming" / "log.jsonl").read_text("utf-8").splitlines()
+    assert {"shapes_named", "colours_named", "answer_loss"} <= set(json.loads(log[-1]))
+    load_model(tmp_path / "naming" / "final", device="cpu", dtype=torch.float32)
 
 
 def test_a_folder_of_another_recipe_is_not_overwritten(vision, capsys):

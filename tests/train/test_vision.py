@@ -6,7 +6,7 @@ import torch
 
 from vl2.train.vision import (
     EDGE_BINS,
-    DenseClasses,
+    DenseNames,
     DensePicture,
     DenseTargets,
     VisionPretraining,
@@ -64,6 +64,6 @@ def picture(tiles):
 def test_pictures_of_different_grids_make_one_batch():
     batch = collate_dense([picture(2), picture(5)])
     assert batch["pixel_values"].shape == (7, 3, 2, 2)
-    outputs = VisionPretraining(_Flat(), 6, DenseClasses(3, 3, 3))(**batch)
+    outputs = VisionPretraining(_Flat(), 6, DenseNames("ab", ("x",), ("red", "blue")))(**batch)
     assert outputs["loss"].ndim == 0
     assert 0 <= float(outputs["shapes_right"]) <= 1

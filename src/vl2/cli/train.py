@@ -48,20 +48,20 @@ def command(
 
 
 def _run(recipe: Recipe, folder: Path) -> Path:
-    from vl2.synth import CHARACTER_CLASSES, COLOUR_CLASSES, SHAPE_CLASSES, vocabulary
+    from vl2.synth import CHARACTERS, COLOURS, SHAPES, vocabulary
     from vl2.synth.answers import COORDINATES
     from vl2.train.data import JsonLines
     from vl2.train.run import starting_point, train_answers, train_vision
-    from vl2.train.vision import DenseClasses
+    from vl2.train.vision import DenseNames
 
     model, processor = starting_point(recipe, vocabulary(), COORDINATES)
-    classes = DenseClasses(CHARACTER_CLASSES, SHAPE_CLASSES, COLOUR_CLASSES)
+    names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))
     if recipe.stage == "vision":
         encoder = model.model.vision_tower
-        return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), classes)
+        return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), names)
     rendered = recipe.data == "synth"
     source = _rendered_lessons(recipe) if rendered else JsonLines(Path(recipe.data), recipe.seed)
-    return train_answers(recipe, folder, model, processor, source, classes)
+    return train_answers(recipe, folder, model, processor, source, names)
 
 
 _FAR = 10**12
@@ -73,18 +73,19 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
     from vl2.chat import as_conversation
     from vl2.synth import sample
     from vl2.synth.export import messages
+    from vl2.synth.sampling import TASK_WEIGHTS
     from vl2.synth.scene import KINDS
     from vl2.train.data import Lesson
 
-    kinds = recipe.pictures or KINDS
+    kinds, tasks = recipe.pictures or KINDS, recipe.tasks or TASK_WEIGHTS
 
     def lesson(index: int) -> Lesson:
         # A picture that gives rise to no question (one in thousands) makes room for another one.
         seeds = itertools.count(recipe.first_picture + index, _FAR)
-        pictures = (sample(seed, kinds=kinds, turns=recipe.turns) for seed in seeds)
+        pictures = (sample(seed, kinds=kinds, tasks=tasks, turns=recipe.turns) for seed in seeds)
         drawn = next(picture for picture in pictures if picture.turns)
         conversation = as_conversation(messages(drawn), [drawn.image])
-        known = _targets(drawn, recipe.max_tiles or None) if recipe.dense_weight else None
+        known = _targets(drawn, recipe.max_tiles or None) if recipe.naming_weight else None
         return Lesson(conversation, known)
 
     return lesson

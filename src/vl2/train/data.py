@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from vl2.chat import Conversation, as_conversation
+from vl2.chat import Conversation, Image, Message, as_conversation
 from vl2.errors import InputError
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
@@ -47,23 +49,30 @@ class JsonLines:
         self._path = path
         self._seed = seed
         self._starts = _line_starts(path)
+        self._order: tuple[int, NDArray[np.intp]] | None = None
         if not self._starts:
             raise InputError(f"The data file {path} has no lines.")
 
     def __call__(self, index: int) -> Lesson:
         """The lesson at a place of the endless, reshuffled order of the file's lines."""
         epoch, place = divmod(index, len(self._starts))
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._starts))
-        number = int(order[place])
+        number = int(self._order_of(epoch)[place])
         with self._path.open("rb") as file:
             file.seek(self._starts[number])
             line = file.readline()
         try:
             row = json.loads(line)
-            return Lesson(as_conversation(_with_paths(row["messages"], self._path.parent)))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, InputError) as error:
+            conversation = as_conversation(row["messages"], _listed(row.get("images", [])))
+            return Lesson(_with_pictures_inside(conversation, self._path.parent))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             where = f"{self._path}, line {number + 1}"
             raise InputError(f"A row that cannot be used for training: {where}: {error}") from error
+
+    def _order_of(self, epoch: int) -> NDArray[np.intp]:
+        if self._order is None or self._order[0] != epoch:
+            random = np.random.default_rng([self._seed, epoch])
+            self._order = (epoch, random.permutation(len(self._starts)))
+        return self._order[1]
 
 
 def _line_starts(path: Path) -> list[int]:
@@ -76,26 +85,30 @@ def _line_starts(path: Path) -> list[int]:
     return starts
 
 
-def _with_paths(messages: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
-    """The messages with the paths of their pictures made absolute, inside `root` only."""
-    located = []
-    for given in messages:
-        message = dict(given)
-        if "images" in message:
-            message["images"] = [_inside(root, name) for name in message["images"]]
-        if isinstance(message.get("content"), list):
-            message["content"] = [
-                {**part, "path": _inside(root, part["path"])} if "path" in part else part
-                for part in message["content"]
-            ]
-        located.append(message)
-    return located
+def _listed(images: object) -> list[Any]:
+    if not isinstance(images, list):
+        raise InputError(f"images must be a list, got {type(images).__name__}")
+    return images
 
 
-def _inside(root: Path, name: str) -> str:
+def _with_pictures_inside(conversation: Conversation, root: Path) -> Conversation:
+    """The conversation with the paths of its pictures made absolute, inside `root` only."""
+    messages = []
+    for message in conversation.messages:
+        parts = [
+            Image(_inside(root, part.source))
+            if isinstance(part, Image) and isinstance(part.source, str | os.PathLike)
+            else part
+            for part in message.parts
+        ]
+        messages.append(Message(message.role, tuple(parts)))
+    return Conversation(tuple(messages))
+
+
+def _inside(root: Path, name: str | os.PathLike[str]) -> str:
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise InputError(f"the picture {name!r} lies outside the data file's folder")
+        raise InputError(f"the picture {str(name)!r} lies outside the data file's folder")
     return str(path)
 
 
@@ -174,5 +187,6 @@ class Collator:
     def __call__(self, lessons: Sequence[EncodedLesson]) -> dict[str, Any]:
         prompts = [lesson.prompt for lesson in lessons]
         batch = dict(self._processor.collate(prompts, padding_side="right", labels=True))
+        batch["labels"][:, 0] = -100  # nothing comes before the first token to predict it from
         targets = [lesson.dense for lesson in lessons if lesson.dense is not None]
         return {**batch, "dense": stack_targets(targets)} if targets else batch

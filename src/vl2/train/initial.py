@@ -3,8 +3,8 @@
 The usual normal distribution of width 0.02 fits models a thousand units wide; a narrow one sits on
 a plateau with it. Three measures shorten the start of the embedded model (docs/log.md, 2026-11-22):
 weights drawn by fan-in, positions of patches that begin as sines and cosines, and queries that
-begin equal to keys, so that a patch attends to its neighbourhood before it has learnt anything
-(mimetic initialisation, arXiv 2305.09828).
+begin like keys, so that a patch attends to its neighbourhood and a word to its likes before
+anything has been learnt (mimetic initialisation, arXiv 2305.09828).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import math
 import torch
 from torch import nn
 
+from vl2.model.language import DeepseekVLV2LatentAttention
 from vl2.model.layers import DeepseekVLV2Experts
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.vision import DeepseekVLV2VisionModel
 
 _POSITION_SCALE = 0.7
 _EMBEDDING_SCALE = 0.5
+_LIKENESS = 0.8
 _INTO_RESIDUAL = ("o_proj", "down_proj", "fc2", "attn.proj")
 """Layers whose output is added to the residual stream begin at half the width."""
 
@@ -36,6 +38,8 @@ def initialise(model: DeepseekVLV2ForCausalLM) -> None:
                 nn.init.trunc_normal_(weight, std=part * weight.shape[-1] ** -0.5)
     nn.init.normal_(model.model.language_model.embed_tokens.weight, std=_EMBEDDING_SCALE)
     _look_around(model.model.vision_tower)
+    for layer in model.model.language_model.layers:
+        _look_for_likes(layer.get_submodule("self_attn"))
 
 
 def _look_around(tower: DeepseekVLV2VisionModel) -> None:
@@ -44,6 +48,17 @@ def _look_around(tower: DeepseekVLV2VisionModel) -> None:
     for block in tower.blocks:
         qkv = block.get_submodule("attn").get_submodule("qkv").get_parameter("weight")
         qkv[width : 2 * width] = qkv[:width]
+
+
+def _look_for_likes(attention: nn.Module) -> None:
+    """Queries that begin like keys, so that a word attends to what resembles it."""
+    if not isinstance(attention, DeepseekVLV2LatentAttention):
+        return
+    dims = attention.dims
+    up = attention.kv_b_proj.weight.view(dims.heads, dims.nope + dims.value, dims.rank)
+    down = attention.kv_a_proj_with_mqa.weight[: dims.rank]
+    queries = attention.q_proj.weight.view(dims.heads, dims.nope + dims.rope, -1)
+    queries[:, : dims.nope] = _LIKENESS * (up[:, : dims.nope] @ down)
 
 
 def grid_waves(side: int, width: int) -> torch.Tensor:

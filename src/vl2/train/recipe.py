@@ -21,7 +21,7 @@ _NOT_NEGATIVE = (
     "threads",
     "bias_step",
     "balance_weight",
-    "dense_weight",
+    "naming_weight",
     "vision_multiplier",
     "max_tiles",
     "weight_decay",
@@ -41,6 +41,7 @@ class Recipe:
         data: `synth` (rendered while training) or the path of a JSONL file of conversations.
         first_picture: seed of the first rendered picture.
         turns: least and most questions a rendered picture.
+        tasks: weights of the kinds of questions; empty for the renderer's own.
         pictures: weights of the kinds of rendered pictures; empty for the renderer's own.
         steps: optimizer steps.
         batch_size: pictures or conversations of one forward pass.
@@ -48,7 +49,8 @@ class Recipe:
         learning_rate: its peak value.
         vision_multiplier: factor of the learning rate for the vision encoder (paper: 0.1).
         freeze_vision: whether the encoder keeps its weights.
-        dense_weight: weight of the dense labels' loss beside the answers' (rendered data only).
+        naming_weight: weight of the loss by which image rows learn to name what they show, beside
+            the answers' (rendered data only).
         schedule: `cosine`, `step` (divided by sqrt(10) at 50 % and 75 %) or `constant`.
         final_fraction: fraction of the peak that `cosine` ends at.
         warmup_steps: steps of linear warm-up; the paper does not state its own.
@@ -75,13 +77,14 @@ class Recipe:
     first_picture: int = 0
     turns: tuple[int, int] = (6, 10)
     pictures: dict[str, float] = field(default_factory=dict)
+    tasks: dict[str, float] = field(default_factory=dict)
     steps: int = 1000
     batch_size: int = 64
     accumulate: int = 1
     learning_rate: float = 3e-5
     vision_multiplier: float = 0.1
     freeze_vision: bool = False
-    dense_weight: float = 0.0
+    naming_weight: float = 0.0
     schedule: str = "constant"
     final_fraction: float = 0.05
     warmup_steps: int = 0
@@ -109,8 +112,8 @@ class Recipe:
         for name in _NOT_NEGATIVE:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "not negative")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
-        knows_patches = self.dense_weight == 0 or self.data == "synth"
-        _require(knows_patches, "dense_weight", self.dense_weight, "0 unless data is synth")
+        knows_patches = self.naming_weight == 0 or self.data == "synth"
+        _require(knows_patches, "naming_weight", self.naming_weight, "0 unless data is synth")
         low, high = self.turns
         _require(0 <= low <= high, "turns", self.turns, "two numbers, the lower first")
 
@@ -137,15 +140,16 @@ def load_recipe(source: str, overrides: tuple[str, ...] = ()) -> Recipe:
         key, separator, text = override.partition("=")
         if not separator:
             raise InputError(f"--set wants key=value, got {override!r}.")
-        values[key.strip()] = yaml.safe_load(text)
+        try:
+            values[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {key}: {text!r} is not a YAML value.") from error
     return _recipe_from(values, source)
 
 
 def _read(source: str) -> dict[str, Any]:
-    path = Path(source)
-    if not path.is_file():
-        path = BUILTIN / f"{source}.yaml"
-    if not path.is_file():
+    path = next((path for path in (Path(source), _builtin(source)) if _is_file(path)), None)
+    if path is None:
         known = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.yaml")))
         raise InputError(f"There is no recipe {source!r}: give a YAML file or one of {known}.")
     try:
@@ -155,6 +159,17 @@ def _read(source: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"The recipe {source} must be a list of 'key: value' lines.")
     return values
+
+
+def _builtin(name: str) -> Path:
+    return BUILTIN / f"{name}.yaml"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or a null byte in it
+        return False
 
 
 def _recipe_from(values: dict[str, Any], source: str) -> Recipe:
@@ -174,12 +189,14 @@ def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - the type 
         is_pair = isinstance(value, list | tuple) and len(value) == 2
         _require(is_pair and all(isinstance(v, int) for v in value), key, value, "two integers")
         return tuple(value)
-    if key == "pictures":
+    if key in ("pictures", "tasks"):
         is_weights = isinstance(value, dict) and all(
             isinstance(weight, int | float) and weight >= 0 for weight in value.values()
         )
         _require(is_weights, key, value, "kinds with weights, such as {shapes: 1}")
         return {str(name): float(weight) for name, weight in value.items()}
+    if value is None and kind is str:
+        return ""
     if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import set_seed
 
-from vl2.errors import CheckpointError
+from vl2.errors import CheckpointError, InputError
 from vl2.model.loading import load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.vision import DeepseekVLV2VisionModel
@@ -18,13 +18,13 @@ from vl2.processing.tiling import candidate_resolutions
 from vl2.train.attention import use_cpu_training_attention
 from vl2.train.data import Collator, Encoder, Indexed, Lesson
 from vl2.train.initial import initialise
+from vl2.train.naming import NameTokens, NamingRows
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
 from vl2.train.recipe import Recipe
 from vl2.train.tokenizer import build_tokenizer
 from vl2.train.trainer import run_stage
 from vl2.train.vision import (
-    AnsweringWithDenseLabels,
-    DenseClasses,
+    DenseNames,
     DensePicture,
     VisionPretraining,
     collate_dense,
@@ -63,7 +63,7 @@ def train_vision(
     folder: Path,
     encoder: DeepseekVLV2VisionModel,
     dense: Callable[[int], DensePicture],
-    classes: DenseClasses,
+    names: DenseNames,
 ) -> Path:
     """Stage `vision`: teach the encoder dense labels.
 
@@ -72,14 +72,14 @@ def train_vision(
         folder: of the run.
         encoder: trained in place.
         dense: the labelled picture at an index.
-        classes: how many classes the labels have.
+        names: of the classes of the labels.
 
     Returns:
         The file with the encoder's weights.
     """
     if recipe.bf16 and not torch.cuda.is_available():
         use_cpu_training_attention(encoder)
-    model = VisionPretraining(encoder, encoder.config.width, classes)
+    model = VisionPretraining(encoder, encoder.config.width, names)
     dataset = Indexed(dense, recipe.steps * recipe.batch_size * recipe.accumulate)
     run_stage(recipe, folder, model, dataset, collate_dense)
     final = folder / FINAL / ENCODER
@@ -94,7 +94,7 @@ def train_answers(
     model: DeepseekVLV2ForCausalLM,
     processor: DeepseekVLV2Processor,
     source: Callable[[int], Lesson],
-    classes: DenseClasses,
+    names: DenseNames,
 ) -> Path:
     """Stage `sft`: teach the whole model to answer.
 
@@ -103,8 +103,8 @@ def train_answers(
         folder: of the run.
         model: trained in place.
         processor: of the model.
-        source: the lesson at an index; with `dense_weight` it must know its dense labels.
-        classes: how many classes the dense labels have.
+        source: the lesson at an index; with `naming_weight` it must know its dense labels.
+        names: words of the classes of the dense labels.
 
     Returns:
         The folder with the model in the official layout.
@@ -115,8 +115,10 @@ def train_answers(
     encode = Encoder(source, processor, recipe)
     dataset = Indexed(encode, recipe.steps * recipe.batch_size * recipe.accumulate)
     learner = model
-    if recipe.dense_weight:
-        learner = AnsweringWithDenseLabels(model, classes, recipe.dense_weight)
+    if recipe.naming_weight:
+        # The answers' loss is divided by all tokens of a step; this one by the passes of a step.
+        weight = recipe.naming_weight / recipe.accumulate
+        learner = NamingRows(model, _name_tokens(processor, names), weight)
     run_stage(recipe, folder, learner, dataset, Collator(processor))
     final = folder / FINAL
     model.bfloat16()
@@ -134,11 +136,25 @@ def starting_point(
         model = fresh_model(processor, recipe.seed)
     else:
         folder = Path(recipe.model)
+        if not (folder / "config.json").is_file():
+            raise InputError(f"The recipe starts from {folder}, which is no folder of a model.")
         processor = DeepseekVLV2Processor.from_pretrained(folder)
         model = load_model(folder, device="cpu", dtype=torch.float32)
     if recipe.vision:
         model.model.vision_tower.load_state_dict(_encoder_weights(Path(recipe.vision)))
     return model, processor
+
+
+def _name_tokens(processor: DeepseekVLV2Processor, names: DenseNames) -> NameTokens:
+    """The tokens of the words of shapes and colours, as they stand inside a sentence."""
+
+    def tokens(words: tuple[str, ...]) -> tuple[int, ...]:
+        spelt = [processor.tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+        if any(len(ids) != 1 for ids in spelt):
+            raise InputError("Rows can only name what is one token: set naming_weight to 0.")
+        return tuple(ids[0] for ids in spelt)
+
+    return NameTokens(tokens(names.shapes), tokens(names.colours))
 
 
 def _encoder_weights(run: Path) -> dict[str, torch.Tensor]:

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.vision import DeepseekVLV2VisionModel
 
 EDGE_BINS = 48
@@ -64,23 +63,29 @@ class DensePicture:
 
 
 @dataclass(frozen=True, slots=True)
-class DenseClasses:
-    """How many classes there are of characters, shapes and colours, "none" included."""
+class DenseNames:
+    """The words of the classes of the dense labels, from class 1 on; class 0 is "nothing".
 
-    characters: int
-    shapes: int
-    colours: int
+    Attributes:
+        characters: one string of all characters.
+        shapes: words of the shapes; the class after the last of them is text.
+        colours: words of the colours.
+    """
+
+    characters: str
+    shapes: tuple[str, ...]
+    colours: tuple[str, ...]
 
 
 class DenseHeads(nn.Module):
     """One linear head on the patches' features for each kind of dense label."""
 
-    def __init__(self, width: int, classes: DenseClasses) -> None:
+    def __init__(self, width: int, names: DenseNames) -> None:
         super().__init__()
-        self.classes = classes
-        self.characters = nn.Linear(width, 4 * classes.characters)
-        self.shape = nn.Linear(width, classes.shapes)
-        self.colour = nn.Linear(width, classes.colours)
+        self.character_classes = 1 + len(names.characters)
+        self.characters = nn.Linear(width, 4 * self.character_classes)
+        self.shape = nn.Linear(width, 2 + len(names.shapes))
+        self.colour = nn.Linear(width, 1 + len(names.colours))
         self.box = nn.Linear(width, 4 * EDGE_BINS)
 
     def forward(
@@ -101,7 +106,7 @@ class DenseHeads(nn.Module):
             box: `[n, p, 4]`, NaN where there is nothing.
         """
         patches = features.flatten(0, 1)
-        letters = self.characters(patches).view(-1, self.classes.characters)
+        letters = self.characters(patches).view(-1, self.character_classes)
         letter_loss, letter_accuracy = _class_loss(letters, characters.reshape(-1))
         shape_loss, shape_accuracy = _class_loss(self.shape(patches), shape.reshape(-1))
         colour_loss, colour_accuracy = _class_loss(self.colour(patches), colour.reshape(-1))
@@ -120,52 +125,16 @@ class DenseHeads(nn.Module):
 class VisionPretraining(nn.Module):
     """The vision encoder alone, with dense labels."""
 
-    def __init__(self, encoder: DeepseekVLV2VisionModel, width: int, classes: DenseClasses) -> None:
+    def __init__(self, encoder: DeepseekVLV2VisionModel, width: int, names: DenseNames) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = DenseHeads(width, classes)
+        self.heads = DenseHeads(width, names)
 
     def forward(
         self, pixel_values: torch.Tensor, dense: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The loss on tiles `[n, 3, s, s]` with their targets."""
         return self.heads(self.encoder(pixel_values), **dense)
-
-
-class AnsweringWithDenseLabels(nn.Module):
-    """The whole model, which learns to answer while its encoder goes on with dense labels."""
-
-    def __init__(
-        self, model: DeepseekVLV2ForCausalLM, classes: DenseClasses, weight: float
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.heads = DenseHeads(model.config.vision_config.width, classes)
-        self.weight = weight
-
-    def forward(self, dense: dict[str, torch.Tensor], **inputs: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
-        """The loss of the answers plus the weighted dense loss; both parts are told apart."""
-        seen: list[torch.Tensor] = []
-        tower = self.model.model.vision_tower
-        watch = tower.register_forward_hook(lambda _, __, features: seen.append(features))
-        try:
-            answers = self.model(**inputs)
-        finally:
-            watch.remove()
-        told = self.heads(torch.cat(seen), **dense)
-        dense_loss = told.pop("loss")
-        return {
-            "loss": answers.loss + self.weight * dense_loss,
-            "answer_loss": answers.loss.detach(),
-            "dense_loss": dense_loss,
-            "expert_load": answers.expert_load,
-            "aux_loss": answers.aux_loss,
-            **told,
-        }
-
-    def correct_router_biases(self, expert_load: torch.Tensor, step: float) -> None:
-        """As the model's own."""
-        self.model.correct_router_biases(expert_load, step)
 
 
 def _class_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
