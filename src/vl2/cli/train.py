@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def command(
     recipe: Annotated[
-        str, typer.Argument(help="A YAML file, or a built-in recipe: nano-vision, nano.")
+        str, typer.Argument(help="A YAML file, or a built-in recipe: nano-vision, nano-look, nano.")
     ],
     output: Annotated[
         Path | None, typer.Option(help="Folder of the run [default: runs/NAME].")
