@@ -55,7 +55,8 @@ def _introduction(model: str, assistant: "Assistant") -> str:
         return f"{model} answers {where}."
     tiny = RELEASES["tiny"]
     return (
-        f"the embedded vl2-nano answers {where}; it is a demonstration that knows simple coloured shapes. "
+        f"the embedded vl2-nano answers {where}; it is a demonstration that knows simple coloured "
+        "shapes. "
         f"For real use: --model tiny ({tiny.repository}, a download of {tiny.gigabytes} GB)."
     )
 
