@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from vl2.synth import vocabulary
 from vl2.synth.answers import COORDINATES
@@ -13,12 +14,20 @@ def pieces(text):
     return TOKENIZER.convert_ids_to_tokens(TOKENIZER.encode(text, add_special_tokens=False))
 
 
-def test_a_known_word_after_a_space_is_one_token():
+def test_a_known_word_is_one_token_with_or_without_a_space():
     assert pieces(" red star") == ["Ġred", "Ġstar"]
+    assert pieces("red star") == ["red", "Ġstar"]
 
 
-def test_a_word_without_a_space_is_spelt():
-    assert pieces("red") == ["r", "e", "d"]
+def test_any_other_word_is_spelt():
+    assert pieces("redder Stars") == [*"redder", "Ġ", *"Stars"]
+
+
+def test_it_stays_the_same_when_saved_and_loaded(tmp_path):
+    TOKENIZER.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    text = "Is there a redder star? [[120, 40, 999, 410]]"
+    assert loaded.encode(text) == TOKENIZER.encode(text)
 
 
 def test_coordinates_are_whole_with_what_stands_before_them():

@@ -28,9 +28,10 @@ class DenseLabels:
         shape: int8 `[tiles, patches]`, the class (`SHAPE_CLASS`, `TEXT_CLASS`) of the thing in
             whose box the centre of the patch lies; 0 for none.
         colour: int8 `[tiles, patches]`, its colour (`COLOUR_CLASS`); 0 for none.
-        box: float32 `[tiles, patches, 4]`, the edges x1, y1, x2, y2 of its box: in the global view
-            as fractions of the picture, in a local tile as fractions of that tile, cut to 0..1;
-            NaN where there is no thing.
+        box: float32 `[tiles, patches, 4]`, the edges x1, y1, x2, y2 of its box, cut to the tile,
+            as fractions of the part of the tile that the picture covers (of the whole picture in
+            the global view): what an encoder sees of a tile decides them. NaN where there is no
+            thing.
     """
 
     characters: NDArray[np.int16]
@@ -108,13 +109,19 @@ def _view(
 def _local_boxes(
     boxes: Floats, things: NDArray[np.intp], at: Frame, grid: Grid, tile: int
 ) -> Floats:
-    """The boxes `[tiles, patches, 4]` of things `[tiles, patches]` as fractions of their tiles."""
+    """The boxes `[tiles, patches, 4]` of things `[tiles, patches]`, as fractions of the picture's
+    part of each tile."""
     scale = np.array([at.scale_x, at.scale_y] * 2, np.float32)
     offset = np.array([at.offset_x, at.offset_y] * 2, np.float32)
-    on_canvas = (boxes * scale + offset) / tile
     index = np.arange(grid.rows * grid.columns)
     corner = np.stack([index % grid.columns, index // grid.columns] * 2, 1).astype(np.float32)
-    inside = (on_canvas[None] - corner[:, None]).clip(0, 1)
+    canvas = np.array([grid.columns, grid.rows] * 2, np.float32) * tile
+    margin = np.concatenate([offset[:2], (canvas - offset)[2:]])
+    covered = (margin - corner * tile).clip(0, tile)
+    start = np.concatenate([covered[:, :2]] * 2, 1)[:, None]
+    length = (np.concatenate([covered[:, 2:]] * 2, 1)[:, None] - start).clip(min=1)
+    on_tile = (boxes * scale + offset)[None] - (corner * tile)[:, None]
+    inside = ((on_tile - start) / length).clip(0, 1)
     return inside[index[:, None], things]
 
 

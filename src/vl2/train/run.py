@@ -21,7 +21,7 @@ from vl2.train.initial import initialise
 from vl2.train.naming import NameTokens, NamingRows
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
 from vl2.train.recipe import Recipe
-from vl2.train.tokenizer import build_tokenizer
+from vl2.train.tokenizer import build_tokenizer, coordinate_tokens
 from vl2.train.trainer import run_stage
 from vl2.train.vision import (
     DenseNames,
@@ -54,7 +54,7 @@ def fresh_model(processor: DeepseekVLV2Processor, seed: int) -> DeepseekVLV2ForC
     )
     config.image_token_id = processor.image_token_id
     model = DeepseekVLV2ForCausalLM(config)
-    initialise(model)
+    initialise(model, coordinate_tokens(tokenizer))
     return model
 
 

@@ -1,11 +1,12 @@
 """A small byte-level BPE for the embedded model, made from rules instead of a corpus.
 
-Three things decide how fast a small model learns from few pictures (docs/decisions/0006):
+Three things decide how fast a small model learns from few pictures (docs/decisions/0005-nano.md):
 
-* words of the closed vocabulary of questions and answers, where a space stands before them, are
-  one token each, so that questions are short;
+* words of the closed vocabulary of questions and answers are one token each, with and without a
+  space before them: an answer begins without one, and a spelt "purple" is six look-ups;
 * everything else, above all the text that is read off a picture, is spelled letter by letter:
-  a merge always starts at the space, so no merge can glue letters of a word that follows none;
+  there are no merges, a stretch of text is a token as a whole or not at all, so "redder" does not
+  begin with "red";
 * a coordinate of a box together with the comma or brackets before it is one token.
 
 It stays a byte-level BPE: any text of any language has tokens, at worst one per byte.
@@ -13,10 +14,11 @@ It stays a byte-level BPE: any text of any language has tokens, at worst one per
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 ADDED = (
@@ -33,6 +35,7 @@ ADDED = (
 
 _CHUNKS = r"\[\[\d{1,3}|\], \[\d{1,3}|, \d{1,3}|\]\]| ?[A-Za-z]+|\d| ?[^\sA-Za-z\d\[\],]|\n+|."
 _BEFORE_A_COORDINATE = ("[[", "], [", ", ")
+_COORDINATE = re.compile(r"(?:\[\[|\],Ġ\[|,Ġ)(\d{1,3})")
 
 
 def build_tokenizer(
@@ -41,21 +44,19 @@ def build_tokenizer(
     """Make the tokenizer from the words and coordinates that shall be single tokens.
 
     Args:
-        words: words of letters only; each becomes a token with the space before it.
+        words: words of letters only; each becomes two tokens, one with the space before it.
         coordinates: values 0 to 999 that boxes may contain.
         model_max_length: context in tokens, kept in the tokenizer's own file.
 
     Returns:
         A tokenizer with the special tokens of DeepSeek-VL2 behind the ordinary ones.
     """
-    wholes = [" " + word for word in sorted(set(words))]
+    wholes = [space + word for space in ("", " ") for word in sorted(set(words))]
     wholes += [f"{left}{x}" for left in _BEFORE_A_COORDINATE for x in sorted(set(coordinates))]
     wholes += ["]]", "\n\n"]
-    vocabulary = {symbol: i for i, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    merges: list[tuple[str, str]] = []
-    for whole in wholes:
-        _add_chain(_as_bytes(whole), vocabulary, merges)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    symbols = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map(_as_bytes, wholes)]
+    vocabulary = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_CHUNKS), behavior="isolated"),
@@ -77,17 +78,15 @@ def build_tokenizer(
     return fast
 
 
+def coordinate_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, float]:
+    """The tokens that stand for a coordinate, with their values as fractions 0..1."""
+    matches = {i: _COORDINATE.fullmatch(token) for token, i in tokenizer.get_vocab().items()}
+    return {i: int(match[1]) / 999 for i, match in matches.items() if match}
+
+
 def _as_bytes(text: str) -> str:
     """The text in the printable alphabet that a byte-level BPE works on."""
     pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(
         text
     )
     return "".join(piece for piece, _ in pieces)
-
-
-def _add_chain(whole: str, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> None:
-    """Merges that build `whole` from left to right, one symbol at a time."""
-    for end in range(2, len(whole) + 1):
-        if whole[:end] not in vocabulary:
-            vocabulary[whole[:end]] = len(vocabulary)
-            merges.append((whole[: end - 1], whole[end - 1]))
