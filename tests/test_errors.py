@@ -19,6 +19,8 @@ def test_bad_input_is_a_value_error_too(kind: type[errors.InputError]) -> None:
 def test_other_errors_are_no_value_errors() -> None:
     assert not issubclass(errors.CheckpointError, ValueError)
     assert not issubclass(errors.MissingExtraError, ValueError)
+    assert not issubclass(errors.BusyError, ValueError)
+    assert not issubclass(errors.EngineError, ValueError)
 
 
 def test_a_missing_extra_names_the_command() -> None:

@@ -35,6 +35,18 @@ class CheckpointError(VL2Error):
     """A model folder is absent, corrupt, incomplete, or not a DeepSeek-VL2."""
 
 
+class BusyError(VL2Error):
+    """The queue of an engine is full: ask again when some of its work is done."""
+
+
+class EngineError(VL2Error):
+    """An answer failed while it was computed; other answers are not concerned.
+
+    The model gave numbers that are not finite, the device ran out of memory, or the engine was
+    closed.
+    """
+
+
 class MissingExtraError(VL2Error):
     """An optional dependency is not installed."""
 

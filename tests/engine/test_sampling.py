@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from vl2.engine.requests import Sampling
-from vl2.engine.sampling import Sampler
+from vl2.engine.sampler import Sampler
+from vl2.engine.sampling import Sampling
 from vl2.errors import InputError
 
 LOGITS = torch.tensor([0.0, 3.0, 2.0, 1.0, -4.0])

@@ -1,15 +1,49 @@
-"""Answers: a loaded model that takes pictures and questions and gives text and boxes."""
+"""Answers: a loaded model that takes pictures and questions and gives text and boxes.
+
+`load` gives an `Assistant`, for people. Under it works a `BatchingEngine`, which a server uses
+directly; it takes a `Request` (prompt and `Sampling`; `Assistant.prepare` makes one from a
+conversation and pictures) and gives events: any number of `Delta`, then one `Finish`.
+
+    for event in engine.generate(request): ...          # synchronous
+    async for event in engine.stream(request): ...      # asyncio
+
+Both calls queue the request at once and raise at once `ContextError` (no room for an answer),
+`InputError` (a constraint that is no grammar), `MissingExtraError` (a constraint without
+llguidance) or `BusyError` (the queue is full). While events are read only `EngineError` is
+raised: this answer alone has failed. Closing what either call returned (`close()`, `aclose()`),
+leaving it to the garbage collector or cancelling the task that reads it ends the work on the
+request before the engine's next step.
+
+Both may be called from any thread, as often as wanted; requests share the steps of the engine's one
+thread. `engine.stats()` tells how much it has to do and has done. `engine.close()` ends it; what is
+not finished raises `EngineError`.
+"""
 
 from vl2.engine.assistant import Assistant, Stream
 from vl2.engine.loading import load
-from vl2.engine.requests import Answer, Delta, Engine, Event, Finish, Request, Sampling, Usage
+from vl2.engine.requests import (
+    Answer,
+    Candidate,
+    Choice,
+    Delta,
+    Engine,
+    Event,
+    Events,
+    Finish,
+    Request,
+    Usage,
+)
+from vl2.engine.sampling import Sampling
 
 __all__ = [
     "Answer",
     "Assistant",
+    "Candidate",
+    "Choice",
     "Delta",
     "Engine",
     "Event",
+    "Events",
     "Finish",
     "Request",
     "Sampling",

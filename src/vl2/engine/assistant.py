@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from vl2 import grounding
 from vl2.chat import Conversation, ConversationLike, Image, Message, Picture, as_conversation
-from vl2.engine.requests import Answer, Delta, Engine, Finish, Request, Sampling
+from vl2.engine.requests import Answer, Choice, Delta, Engine, Finish, Request
+from vl2.engine.sampling import Sampling
 from vl2.errors import InputError
 from vl2.processing.images import open_image
 from vl2.processing.processor import DeepseekVLV2Processor
@@ -23,6 +24,21 @@ class Options(TypedDict, total=False):
     top_p: float
     max_tokens: int
     seed: int | None
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    logit_bias: Mapping[int, float]
+    stop: str | Sequence[str]
+    logprobs: bool
+    top_logprobs: int
+    no_repeat_ngram: int
+    no_repeat_window: int
+    json_schema: str | Mapping[str, Any] | None
+    regex: str | None
+    grammar: str | None
+    ignore_eos: bool
 
 
 class Stream:
@@ -36,6 +52,7 @@ class Stream:
         self._events = engine.generate(request)
         self._size = size
         self._text: list[str] = []
+        self._choices: list[Choice] = []
         self._answer: Answer | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -45,6 +62,7 @@ class Stream:
         for event in self._events:
             if isinstance(event, Delta):
                 self._text.append(event.text)
+                self._choices += event.choices
                 return event.text
             self._answer = self._finished(event)
         raise StopIteration
@@ -69,7 +87,7 @@ class Stream:
 
     def _finished(self, finish: Finish) -> Answer:
         boxes = grounding.parse(self.text, *self._size) if self._size else ()
-        return Answer(self.text, tuple(boxes), finish.usage, finish.reason)
+        return Answer(self.text, tuple(boxes), finish.usage, finish.reason, tuple(self._choices))
 
 
 class Assistant:
@@ -83,6 +101,16 @@ class Assistant:
     def __init__(self, engine: Engine, processor: DeepseekVLV2Processor) -> None:
         self._engine = engine
         self._processor = processor
+
+    @property
+    def engine(self) -> Engine:
+        """What computes the answers."""
+        return self._engine
+
+    @property
+    def processor(self) -> DeepseekVLV2Processor:
+        """What turns conversations into prompts."""
+        return self._processor
 
     @property
     def device(self) -> str:
@@ -109,7 +137,7 @@ class Assistant:
                 question, unless it says with `<image>` where each of them goes.
             question: the question.
             max_tiles: cut a picture into at most so many tiles: fewer tokens, less detail.
-            **options: the fields of `Sampling`: `temperature`, `top_p`, `max_tokens`, `seed`.
+            **options: the fields of `Sampling`, such as `temperature`, `max_tokens` and `seed`.
 
         Raises:
             InputError: a picture or an option is bad, or it is too much for the context.
@@ -130,7 +158,7 @@ class Assistant:
             messages: any spelling that `vl2.chat.as_conversation` takes.
             pictures: pictures that the messages refer to but do not hold.
             max_tiles: cut a picture into at most so many tiles: fewer tokens, less detail.
-            **options: the fields of `Sampling`: `temperature`, `top_p`, `max_tokens`, `seed`.
+            **options: the fields of `Sampling`, such as `temperature`, `max_tokens` and `seed`.
 
         Raises:
             InputError: the conversation is malformed, a picture or an option is bad, or it is too
@@ -150,12 +178,29 @@ class Assistant:
 
         Bad input is raised here, not at the first piece of text.
         """
+        request, size = self.prepare(messages, pictures, max_tiles=max_tiles, **options)
+        return Stream(self._engine, request, size)
+
+    def prepare(
+        self,
+        messages: ConversationLike,
+        pictures: Picture | Sequence[Picture] = (),
+        *,
+        max_tiles: int | None = None,
+        **options: Unpack[Options],
+    ) -> tuple[Request, tuple[int, int] | None]:
+        """What `stream` hands to the engine; arguments and errors as there.
+
+        Returns:
+            The request, and the size in pixels of the last picture (None without pictures), which
+            `vl2.grounding.parse` needs to place the boxes of the answer.
+        """
         sampling = Sampling(**options)
         conversation, size = _opened(as_conversation(messages, pictures))
         prompt = self._processor.encode(
             conversation, max_tiles=max_tiles, max_tokens=self._engine.context
         )
-        return Stream(self._engine, Request(prompt, sampling), size)
+        return Request(prompt, sampling), size
 
     def locate(
         self,
@@ -171,7 +216,7 @@ class Assistant:
             picture: the picture.
             phrase: what to find, in plain words: `the red box`.
             max_tiles: cut a picture into at most so many tiles: fewer tokens, less detail.
-            **options: the fields of `Sampling`: `temperature`, `top_p`, `max_tokens`, `seed`.
+            **options: the fields of `Sampling`, such as `temperature`, `max_tokens` and `seed`.
         """
         question = grounding.locate_question(phrase)
         return self.ask(picture, question, max_tiles=max_tiles, **options)

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from vl2 import grounding
-from vl2.errors import InputError
+from vl2.engine.sampling import Sampling
 from vl2.processing.prompt import Prompt
 
 FinishReason: TypeAlias = Literal["stop", "length"]
 """Why an answer ended: the model ended it, or it reached its limit of tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the words of an answer are chosen.
-
-    Attributes:
-        temperature: 0 takes the likeliest token each time; higher values vary more.
-        top_p: sample only among the likeliest tokens that together have this probability.
-        max_tokens: length limit of the answer in tokens.
-        seed: the same seed gives the same answer; without one every answer is drawn anew.
-
-    Raises:
-        InputError: a value outside its range.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    max_tokens: int = 512
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 100 or math.isnan(self.temperature):
-            raise InputError(f"The temperature must be between 0 and 100, got {self.temperature}.")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p}.")
-        if self.max_tokens < 1:
-            raise InputError(f"max_tokens must be at least 1, got {self.max_tokens}.")
-        if self.seed is not None and not 0 <= self.seed < 2**64:
-            raise InputError(f"The seed must be from 0 to 2**64 - 1, got {self.seed}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +50,14 @@ class Answer:
             the original's demo.
         usage: tokens that it took.
         finish_reason: `"length"` if the text was cut at a limit of tokens.
+        choices: its tokens with their log-probabilities, if `Sampling.logprobs` asked for them.
     """
 
     text: str
     boxes: tuple[grounding.Box, ...]
     usage: Usage
     finish_reason: FinishReason = "stop"
+    choices: tuple[Choice, ...] = ()
 
     @property
     def readable(self) -> str:
@@ -111,10 +82,48 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token, how it is written and how likely it was.
+
+    Attributes:
+        id: its id.
+        text: what it stands for, alone; part of a character shows as U+FFFD.
+        data: its bytes.
+        logprob: natural logarithm of its probability under the model, before any setting of
+            `Sampling`.
+    """
+
+    id: int
+    text: str
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A token of an answer and what the model might have said instead.
+
+    Attributes:
+        chosen: the token that was taken.
+        top: the likeliest ones, likeliest first, as many as `Sampling.top_logprobs`.
+    """
+
+    chosen: Candidate
+    top: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """Some more text of an answer; always whole characters."""
+    """Some more text of an answer; always whole characters.
+
+    Attributes:
+        text: the text; empty only if `choices` is not.
+        choices: with `Sampling.logprobs` the tokens since the last delta. Text that may become a
+            stop text is held back, so a token may come with a later delta than its first letter.
+    """
 
     text: str
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,18 @@ class Finish:
 
 
 Event: TypeAlias = Delta | Finish
+
+
+class Events(Protocol):
+    """The events of one answer; closing or forgetting them ends the work on it."""
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def __next__(self) -> Event: ...
+
+    def close(self) -> None:
+        """End the work on the answer."""
+        ...
 
 
 class Engine(Protocol):
@@ -146,9 +167,6 @@ class Engine(Protocol):
         """The type of the weights, e.g. `bfloat16`."""
         ...
 
-    def generate(self, request: Request) -> Generator[Event, None, None]:
-        """Yield the answer as it grows: any number of `Delta`, then one `Finish`.
-
-        Closing the generator early ends the work on the request.
-        """
+    def generate(self, request: Request) -> Events:
+        """Begin an answer; the events are any number of `Delta`, then one `Finish`."""
         ...

@@ -9,7 +9,7 @@ from transformers import Cache
 
 from vl2.engine.detokenizer import Detokenizer
 from vl2.engine.requests import Delta, Event, Finish, FinishReason, Request, Usage
-from vl2.engine.sampling import Sampler
+from vl2.engine.sampler import Sampler
 from vl2.errors import ContextError
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
