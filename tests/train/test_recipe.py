@@ -30,7 +30,7 @@ def test_saved_recipe_loads_as_the_same(tmp_path):
         ("steps=many", "steps must be of type int, got 'many'"),
         ("steps=true", "steps must be of type int"),
         ("schedule=linear", "cosine, step, constant"),
-        ("stage=rl", "vision, sft"),
+        ("stage=rl", "vision, align, pretrain, sft"),
         ("turns=[3, 1]", "the lower first"),
         ("turns=3", "two integers"),
         ("steps", "key=value"),

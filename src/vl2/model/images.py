@@ -122,3 +122,17 @@ def refuse_slots(is_image: torch.Tensor) -> None:
             f"The prompt has {slots} <image> tokens, but no images came with it; give pixel_values "
             "and images_spatial_crop."
         )
+
+
+def others_may_have_pictures() -> bool:
+    """Whether other ranks train beside this one.
+
+    Sharded weights are gathered by all ranks together, layer by layer: a rank whose batch has no
+    picture must run the encoder all the same, or the others wait for it for ever.
+    """
+    distributed = torch.distributed
+    return (
+        distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )

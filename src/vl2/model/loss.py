@@ -42,6 +42,7 @@ def router_balance(
     mask: torch.Tensor | None,
     shape: tuple[int, int],
     config: DeepseekVLV2LanguageConfig,
+    documents: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Balance loss and load of all mixture layers.
 
@@ -51,10 +52,17 @@ def router_balance(
         mask: true at real tokens, `[b, t]`; None if all are.
         shape: `(b, t)`.
         config: of the language model; `seq_aux` false balances over the whole batch.
+        documents: of packed rows, `[b, t]`, as `document_places` reads them; each is a sequence
+            of its own. Stands in for the mask.
 
     Returns:
         The mean loss over the layers (a scalar) and the load `[layers, e]`.
     """
+    if documents is not None:
+        places, mask = document_places(documents)
+        shape = (places.shape[0], places.shape[1])
+        logits = tuple(layer[places.flatten()] for layer in logits)
+        indices = tuple(layer[places.flatten()] for layer in indices)
     if not config.seq_aux:  # balance over the batch as if it were one sequence
         shape = (1, shape[0] * shape[1])
         mask = None if mask is None else mask.reshape(shape)
@@ -65,3 +73,30 @@ def router_balance(
         losses.append(sequence_balance_loss(scores, chosen, mask, config.scoring_func))
         loads.append(expert_load(chosen, scores.shape[-1], mask).sum(dim=0))
     return torch.stack(losses).mean(), torch.stack(loads)
+
+
+def document_places(documents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the tokens of each packed document lie in the flattened batch.
+
+    Args:
+        documents: number of each token's document, `[b, t]`: 1, 2, ... through all rows in reading
+            order, 0 at padding.
+
+    Returns:
+        Places in `b * t`, one row per document, `[documents, longest]`, and which of them are real.
+    """
+    flat = documents.flatten()
+    lengths = torch.bincount(flat, minlength=2)[1:]
+    longest = max(1, int(lengths.max()))
+    real = torch.arange(longest, device=flat.device) < lengths[:, None]
+    places = torch.zeros(real.shape, dtype=torch.long, device=flat.device)
+    places[real] = flat.nonzero().flatten()
+    return places, real
+
+
+def document_positions(documents: torch.Tensor) -> torch.Tensor:
+    """Positions `[b, t]` that begin anew with every document, and with the padding, of `[b, t]`."""
+    place = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
+    begins = torch.ones_like(documents, dtype=torch.bool)
+    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return place - torch.where(begins, place, 0).cummax(dim=1).values

@@ -21,6 +21,7 @@ from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.image_token import find_image_token_id
 from vl2.model.images import (
     encode_tiles,
+    others_may_have_pictures,
     place_rows,
     refuse_slots,
     rows_by_position,
@@ -29,6 +30,7 @@ from vl2.model.images import (
 from vl2.model.language import DeepseekVLV2LanguageModel, DeepseekVLV2PreTrainedModel
 from vl2.model.loss import (
     IGNORED,
+    document_positions,
     keep_positions,
     next_labels,
     router_balance,
@@ -122,7 +124,9 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
         if encoded is not None:
             rows = torch.cat(list(encoded["pooler_output"]))
             inputs_embeds = place_rows(inputs_embeds, self.image_slots(input_ids), rows)
-        elif input_ids is not None and self._starts(input_ids, past_key_values):
+        elif self.training and others_may_have_pictures():
+            inputs_embeds = inputs_embeds + 0.0 * self._blank_picture(inputs_embeds).sum()
+        if encoded is None and input_ids is not None and self._starts(input_ids, past_key_values):
             refuse_slots(self.image_slots(input_ids))
         outputs = self.language_model(
             attention_mask=attention_mask,
@@ -144,6 +148,13 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
                 "config.image_token_id is not set: set it to the id of <image> in the tokenizer."
             )
         return input_ids == self.config.image_token_id
+
+    def _blank_picture(self, like: torch.Tensor) -> torch.Tensor:
+        """Rows of one blank picture, so that this rank runs the encoder as the others do."""
+        size = self.config.vision_config.image_size
+        pixels = like.new_zeros(2, 3, size, size)
+        encoded = self.encode_images(pixels, torch.ones(1, 2, dtype=torch.long))
+        return torch.cat(list(encoded.pooler_output))  # pyrefly: ignore[bad-argument-type]
 
     def _starts(self, input_ids: torch.Tensor, cache: Cache | None) -> bool:
         # Later steps may hold <image> tokens without images: speculative decoding proposes them. A
@@ -213,6 +224,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         output_router_logits: bool | None = None,
+        document_ids: torch.Tensor | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> DeepseekVLV2CausalLMOutput:
         """Runs a batch.
@@ -232,6 +244,9 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
             logits_to_keep: see `vl2.model.loss.keep_positions`. With labels a boolean mask must
                 cover the supervised positions; `supervised_positions(labels)` is that mask.
             output_router_logits: whether to record the router, for the balance loss and the load.
+            document_ids: for packed rows, the number of each token's document `[b, t]`: 1, 2, ...
+                through all rows in reading order, 0 at padding. Documents do not see each other;
+                it stands for the attention mask and the positions, and no cache is made.
             **kwargs: passed on to the attention kernels and the loss.
 
         Raises:
@@ -240,6 +255,9 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         language = self.config.language_config
         if output_router_logits is None:
             output_router_logits = language.output_router_logits
+        if document_ids is not None:
+            attention_mask, use_cache = None, False
+            position_ids = document_positions(document_ids)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -262,7 +280,12 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
         if outputs.router_logits:
             mask = None if attention_mask is None else attention_mask[:, -hidden.shape[1] :].bool()
             aux_loss, expert_load = router_balance(
-                outputs.router_logits, outputs.router_indices, mask, hidden.shape[:2], language
+                outputs.router_logits,
+                outputs.router_indices,
+                mask,
+                hidden.shape[:2],
+                language,
+                document_ids,
             )
             if labels is not None:
                 loss = loss + language.aux_loss_alpha * _batch_share(labels, **kwargs) * aux_loss
@@ -405,10 +428,14 @@ class _NeverToken(LogitsProcessor):
 def _batch_share(
     labels: torch.Tensor,
     num_items_in_batch: torch.Tensor | int | None = None,
+    balance_share: torch.Tensor | float | None = None,
     **_: Any,  # noqa: ANN401
 ) -> torch.Tensor | float:
     # Under gradient accumulation the cross-entropy of a part is divided by the items of the whole;
-    # the balance loss must be weighted alike, or it would count once per part.
+    # the balance loss must be weighted alike, or it would count once per part. Who knows the share
+    # of all sequences that a part holds, says so; otherwise that of the supervised tokens serves.
+    if balance_share is not None:
+        return balance_share
     if num_items_in_batch is None:
         return 1.0
     return supervised_positions(labels).sum() / num_items_in_batch

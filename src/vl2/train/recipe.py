@@ -13,9 +13,23 @@ import yaml
 from vl2.errors import InputError
 
 BUILTIN = Path(__file__).parent / "recipes"
-STAGES = ("vision", "sft")
+STAGES = ("vision", "align", "pretrain", "sft")
 SCHEDULES = ("cosine", "step", "constant")
+PRECISIONS = ("float32", "bfloat16")
+_AT_LEAST_ONE = (
+    "steps",
+    "batch_size",
+    "accumulate",
+    "replicas",
+    "ep_size",
+    "log_every",
+    "save_every",
+)
 _NOT_NEGATIVE = (
+    "global_batch_size",
+    "lora_rank",
+    "lora_alpha",
+    "max_skipped",
     "warmup_steps",
     "workers",
     "threads",
@@ -35,17 +49,30 @@ class Recipe:
     Attributes:
         name: names the run's folder.
         stage: `vision` (the encoder learns dense labels of rendered pictures; it stands for
-            SigLIP's own pretraining) or `sft` (everything learns to answer).
-        model: what to start from: `nano-scratch` (fresh weights) or the folder of a checkpoint.
+            SigLIP's own pretraining), or one of the paper's three: `align` (everything but the
+            language model learns), `pretrain` and `sft` (everything learns).
+        model: what to start from: `nano-scratch` (fresh weights), the folder of a checkpoint, or
+            `tiny`, `small`, `base` for a released one.
+        shape: `tiny`, `small` or `base` if the model must have the shape of that release; the
+            plan reckons with it while the checkpoint is not there yet.
         vision: folder of a run of stage `vision` whose encoder replaces the model's, or empty.
-        data: `synth` (rendered while training) or the path of a JSONL file of conversations.
+        data: `synth` (rendered while training), the path of a JSONL file, of a tar shard or of a
+            folder of shards, or several paths with their weights.
+        pictures_root: folder that the rows' picture paths are relative to; empty for the folder of
+            the file that names them.
+        max_skipped: rows that may be skipped (broken, a picture missing, too long) before the run
+            stops and lists them.
         first_picture: seed of the first rendered picture.
         turns: least and most questions a rendered picture.
         tasks: weights of the kinds of questions; empty for the renderer's own.
         pictures: weights of the kinds of rendered pictures; empty for the renderer's own.
         steps: optimizer steps.
-        batch_size: pictures or conversations of one forward pass.
+        batch_size: rows of one forward pass on one device: pictures, conversations, or packed rows.
         accumulate: forward passes per optimizer step.
+        global_batch_size: rows of an optimizer step over all devices; it decides `accumulate`
+            unless it is 0.
+        packing: whether a row holds as many whole conversations as fit into `max_tokens`. They do
+            not see each other.
         learning_rate: its peak value.
         vision_multiplier: factor of the learning rate for the vision encoder (paper: 0.1).
         freeze_vision: whether the encoder keeps its weights.
@@ -59,9 +86,19 @@ class Recipe:
         balance_weight: weight of the sequence-wise balance loss.
         bias_step: step of the routers' correction bias (aux-loss-free balancing).
         mask_prompt: whether only answers carry a loss.
-        max_tokens: of a conversation; whole turns at its end that go over it are left out.
+        max_tokens: of a row. A conversation with more is skipped by name; a rendered one loses the
+            turns at its end that do not fit.
         max_tiles: local tiles of a picture at most; 0 for the model's own limit.
         bf16: whether the forward pass computes in bfloat16.
+        weights: precision in which the weights are kept and updated.
+        moments: precision of AdamW's two moments (paper: `bfloat16` for base).
+        gradient_checkpointing: whether layers are computed again in the backward pass instead of
+            keeping what they computed.
+        lora_rank: rank of low-rank adapters on attention, shared and routed experts, which are
+            then all that learns; 0 for none.
+        lora_alpha: factor of the adapters, divided by their rank.
+        replicas: groups of devices that each hold all weights; within a group they are sharded.
+        ep_size: devices that share the routed experts between them.
         seed: of the weights and the order of the data.
         workers: processes that prepare the data.
         threads: threads for tensor operations; 0 leaves torch's choice.
@@ -72,8 +109,11 @@ class Recipe:
     name: str
     stage: str = "sft"
     model: str = "nano-scratch"
+    shape: str = ""
     vision: str = ""
-    data: str = "synth"
+    data: str | dict[str, float] = "synth"
+    pictures_root: str = ""
+    max_skipped: int = 100
     first_picture: int = 0
     turns: tuple[int, int] = (6, 10)
     pictures: dict[str, float] = field(default_factory=dict)
@@ -81,6 +121,8 @@ class Recipe:
     steps: int = 1000
     batch_size: int = 64
     accumulate: int = 1
+    global_batch_size: int = 0
+    packing: bool = False
     learning_rate: float = 3e-5
     vision_multiplier: float = 0.1
     freeze_vision: bool = False
@@ -96,6 +138,13 @@ class Recipe:
     max_tokens: int = 4096
     max_tiles: int = 0
     bf16: bool = True
+    weights: str = "float32"
+    moments: str = "float32"
+    gradient_checkpointing: bool = False
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    replicas: int = 1
+    ep_size: int = 1
     seed: int = 0
     workers: int = 1
     threads: int = 0
@@ -103,11 +152,10 @@ class Recipe:
     save_every: int = 500
 
     def __post_init__(self) -> None:
-        _require(self.stage in STAGES, "stage", self.stage, f"one of {', '.join(STAGES)}")
-        _require(
-            self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}"
-        )
-        for name in ("steps", "batch_size", "accumulate", "log_every", "save_every"):
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            _require(value in known, name, value, f"one of {', '.join(filter(None, known))}")
+        for name in _AT_LEAST_ONE:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in _NOT_NEGATIVE:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "not negative")
@@ -117,11 +165,45 @@ class Recipe:
         low, high = self.turns
         _require(0 <= low <= high, "turns", self.turns, "two numbers, the lower first")
 
+    @property
+    def frozen_parts(self) -> tuple[str, ...]:
+        """Parts of the model that keep their weights: of `vision`, `adaptor` and `language`."""
+        if self.lora_rank:
+            return ("vision", "adaptor", "language")
+        vision = ("vision",) if self.freeze_vision else ()
+        return (*vision, "language") if self.stage == "align" else vision
+
+    def passes(self, devices: int) -> int:
+        """Forward passes of each of `devices` devices per optimizer step.
+
+        Raises:
+            InputError: `global_batch_size` cannot be divided among them.
+        """
+        if not self.global_batch_size:
+            return self.accumulate
+        at_once = self.batch_size * devices
+        passes, rest = divmod(self.global_batch_size, at_once)
+        if rest or not passes:
+            raise InputError(
+                f"In the recipe, global_batch_size {self.global_batch_size} must be a multiple of "
+                f"batch_size {self.batch_size} times {devices} devices: change one of them."
+            )
+        return passes
+
     def as_yaml(self) -> str:
         """The recipe with every value spelled out, as it is saved beside checkpoints."""
         values = dataclasses.asdict(self)
         values["turns"] = list(self.turns)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+_CHOICES = {
+    "stage": STAGES,
+    "schedule": SCHEDULES,
+    "shape": ("", "tiny", "small", "base"),
+    "weights": PRECISIONS,
+    "moments": PRECISIONS,
+}
 
 
 def load_recipe(source: str, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -184,17 +266,14 @@ def _recipe_from(values: dict[str, Any], source: str) -> Recipe:
     return Recipe(**{key: _typed(key, value, types[key]) for key, value in values.items()})
 
 
-def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - the type is data here
+def _typed(key: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - the type is data here
     if key == "turns":
         is_pair = isinstance(value, list | tuple) and len(value) == 2
         _require(is_pair and all(isinstance(v, int) for v in value), key, value, "two integers")
         return tuple(value)
-    if key in ("pictures", "tasks"):
-        is_weights = isinstance(value, dict) and all(
-            isinstance(weight, int | float) and weight >= 0 for weight in value.values()
-        )
-        _require(is_weights, key, value, "kinds with weights, such as {shapes: 1}")
-        return {str(name): float(weight) for name, weight in value.items()}
+    if key in ("pictures", "tasks") or (key == "data" and isinstance(value, dict)):
+        return _weights(key, value)
+    kind = str if key == "data" else kind
     if value is None and kind is str:
         return ""
     if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
@@ -205,6 +284,16 @@ def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - the type 
     matches = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     _require(matches, key, value, f"of type {kind.__name__}")
     return value
+
+
+def _weights(key: str, value: object) -> dict[str, float]:
+    if isinstance(value, dict):
+        known = [weight for weight in value.values() if isinstance(weight, int | float)]
+        if len(known) == len(value) and all(weight >= 0 for weight in known):
+            return {str(name): float(weight) for name, weight in value.items()}
+    raise InputError(
+        f"In the recipe, {key} must be names with weights, such as {{shapes: 1}}, got {value!r}."
+    )
 
 
 def _require(holds: bool, name: str, value: object, wanted: str) -> None:

@@ -19,7 +19,7 @@ from vl2.model.loss import supervised_positions
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.train.curves import draw_curves
 from vl2.train.optim import adamw
-from vl2.train.recipe import Recipe
+from vl2.train.recipe import Recipe, load_recipe
 from vl2.train.schedule import learning_rate_factor
 
 LOG_NAME = "log.jsonl"
@@ -193,7 +193,7 @@ def run_stage(
 
 def _claim(folder: Path, recipe: Recipe) -> None:
     saved = folder / RECIPE_NAME
-    if saved.is_file() and saved.read_text(encoding="utf-8") != recipe.as_yaml():
+    if saved.is_file() and load_recipe(str(saved)) != recipe:
         raise InputError(
             f"{folder} holds a run of another recipe: give another folder with --output, or "
             f"delete it to start over ({saved} tells what it was)."

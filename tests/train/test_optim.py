@@ -1,0 +1,113 @@
+import copy
+
+import pytest
+import torch
+from model_inputs import mini_model
+
+from vl2.errors import InputError
+from vl2.train.moments import AdamWWithMoments
+from vl2.train.optim import adamw, parameter_groups
+from vl2.train.recipe import Recipe, load_recipe
+
+TABLE_2 = {
+    # learning rates; balance weight; rows of a step; bias step of pretrain (paper, Table 2)
+    "tiny": ((5.4e-4, 5.4e-4, 3.0e-5), 0.001, (256, 2304, 64), 0),
+    "small": ((4.2e-4, 4.2e-4, 1.4e-5), 0.001, (256, 2304, 64), 0),
+    "base": ((4.5e-4, 4.5e-4, 2.0e-5), 0.0001, (256, 3360, 64), 0.001),
+}
+TOKENS = {"tiny": (798.5e9, 19.5e9), "small": (808.9e9, 20.0e9), "base": (796.5e9, 19.5e9)}
+
+
+def groups(**settings):
+    return parameter_groups(mini_model("base"), Recipe(name="x", **settings))
+
+
+@pytest.mark.parametrize("size", TABLE_2)
+def test_stages_are_those_of_the_paper(size):
+    rates, balance, rows, bias = TABLE_2[size]
+    stages = [load_recipe(f"{size}-{stage}") for stage in ("align", "pretrain", "sft")]
+    assert tuple(stage.learning_rate for stage in stages) == rates
+    assert tuple(stage.global_batch_size for stage in stages) == rows
+    assert [stage.schedule for stage in stages] == ["cosine", "step", "constant"]
+    assert [stage.packing for stage in stages] == [False, True, True]
+    assert [stage.bias_step for stage in stages] == [0, bias, 0]
+    assert [stage.frozen_parts for stage in stages] == [("language",), (), ()]
+    for stage in stages:
+        assert (stage.vision_multiplier, stage.weight_decay, stage.clip) == (0.1, 0.1, 1.0)
+        assert (stage.max_tokens, stage.balance_weight) == (4096, balance)
+        assert stage.moments == ("bfloat16" if size == "base" else "float32")
+    for stage, tokens in zip(stages[1:], TOKENS[size], strict=True):
+        assert stage.steps * stage.global_batch_size * 4096 == pytest.approx(tokens, rel=1e-4)
+
+
+def test_alignment_freezes_the_language_model_alone():
+    parts = {group.part: group.frozen for group in groups(stage="align") if group.decays}
+    assert parts["language"]
+    assert not parts["adaptor"]
+    trained = {g.part: g.learning_rate for g in groups(stage="align") if not g.frozen}
+    assert trained == pytest.approx({"vision": 3e-6, "adaptor": 3e-5})
+
+
+def test_every_parameter_is_in_one_group_and_only_matrices_decay():
+    model = mini_model("base")
+    found = parameter_groups(model, Recipe(name="x"))
+    listed = [id(p) for group in found for p in group.parameters]
+    assert sorted(listed) == sorted(id(p) for p in model.parameters())
+    assert all((p.ndim > 1) == g.decays for g in found for p in g.parameters)
+    pool = {id(p) for n, p in model.named_parameters() if "attn_pool" in n}
+    assert pool <= {id(p) for g in found if g.frozen for p in g.parameters}
+
+
+def test_the_adaptor_is_projector_newline_and_separator():
+    model = mini_model("tiny")
+    count = sum(p.numel() for p in model.model.projector.parameters()) + 2 * 32
+    found = parameter_groups(model, Recipe(name="x"))
+    assert sum(group.count for group in found if group.part == "adaptor") == count
+
+
+def steps(optimizer, parameter, count=6):
+    random = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        parameter.grad = torch.randn(parameter.shape, generator=random)
+        optimizer.step()
+    return parameter.detach().clone()
+
+
+def test_float32_moments_equal_torch():
+    start = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    one, two = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    ours = AdamWWithMoments(
+        [{"params": [one], "lr": 0.01, "weight_decay": 0.1}], 0.01, (0.9, 0.95), torch.float32
+    )
+    torchs = torch.optim.AdamW([two], lr=0.01, weight_decay=0.1, betas=(0.9, 0.95))
+    torch.testing.assert_close(steps(ours, one), steps(torchs, two), rtol=1e-6, atol=1e-6)
+
+
+def test_bfloat16_moments_stay_so_and_come_near():
+    start = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    results = []
+    for moments in (torch.float32, torch.bfloat16):
+        parameter = torch.nn.Parameter(start.clone())
+        optimizer = AdamWWithMoments([{"params": [parameter]}], 0.01, (0.9, 0.95), moments)
+        results.append(steps(optimizer, parameter) - start)
+        saved = copy.deepcopy(optimizer.state_dict())
+        optimizer.load_state_dict(saved)
+        state = optimizer.state[parameter]
+        assert state["exp_avg"].dtype == state["exp_avg_sq"].dtype == moments
+    exact, rounded = results
+    assert not torch.equal(exact, rounded)
+    assert (exact - rounded).norm() < 0.01 * exact.norm()
+
+
+def test_a_recipe_chooses_the_precision_of_the_moments():
+    model = mini_model("base")
+    assert isinstance(adamw(model, Recipe(name="x")), torch.optim.AdamW)
+    assert isinstance(adamw(model, Recipe(name="x", moments="bfloat16")), AdamWWithMoments)
+    assert not any(p.requires_grad for p in model.model.vision_tower.attn_pool.parameters())
+
+
+def test_passes_follow_from_the_rows_of_a_step():
+    recipe = load_recipe("base-pretrain")
+    assert [recipe.passes(devices) for devices in (1, 8, 336)] == [3360, 420, 10]
+    with pytest.raises(InputError, match="512 devices"):
+        recipe.passes(512)
