@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from vl2.errors import InputError
+from vl2.ops.tiles import fold_patches
 from vl2.train.naming import NameTokens, NamingRows, classes_of_rows
 from vl2.train.run import _name_tokens, fresh_model, fresh_processor
 from vl2.train.vision import DenseNames
@@ -33,7 +34,7 @@ def test_names_are_words_inside_a_sentence(processor):
 
 def test_rows_that_equal_a_word_are_named_right(processor):
     tokens = NameTokens((5, 6), (7,))
-    learner = NamingRows(fresh_model(processor, 0), tokens, 1.0)
+    learner = NamingRows(fresh_model(processor, 0), tokens, 2, 1.0)
     words = learner.model.model.language_model.embed_tokens.weight
     rows = torch.zeros(1, 4, words.shape[1])
     rows[0, 0], rows[0, 1] = words[6], words[5]
@@ -43,3 +44,13 @@ def test_rows_that_equal_a_word_are_named_right(processor):
     swapped, wrong = learner._name(rows, torch.tensor([[1, 2, 0, 9]]), tokens.shape)
     assert wrong.item() == 0.0
     assert swapped.item() > 1
+
+
+def test_labels_follow_their_patches_into_the_rows(processor):
+    learner = NamingRows(fresh_model(processor, 0), NameTokens((5, 6), (7,)), 2, 1.0)
+    labels = torch.arange(64)[None, :, None].expand(1, 64, 4)
+    features = labels[..., :1].float()
+    folded = learner.model.model.projector.config.downsample_ratio
+    assert torch.equal(
+        learner._by_row(labels, 16)[..., 0].float(), fold_patches(features, folded)
+    )

@@ -10,8 +10,8 @@ from vl2.train.vision import (
     DensePicture,
     DenseTargets,
     VisionPretraining,
-    _class_loss,
-    _edge_loss,
+    class_loss,
+    edge_loss,
     collate_dense,
 )
 
@@ -19,11 +19,11 @@ from vl2.train.vision import (
 def test_class_loss_weighs_empty_places_down_and_leaves_out_what_does_not_count():
     logits = torch.zeros(4, 3)
     target = torch.tensor([0, 1, 2, -1])
-    loss, right = _class_loss(logits, target)
+    loss, right = class_loss(logits, target)
     assert float(loss) == pytest.approx(math.log(3))
     assert float(right) == 0  # all scores are equal, and the first class is "none"
     logits[0, 0] = 100.0  # the empty place is now certain: its share of the weight is 0.2 of 2.2
-    assert float(_class_loss(logits, target)[0]) == pytest.approx(math.log(3) * 2 / 2.2)
+    assert float(class_loss(logits, target)[0]) == pytest.approx(math.log(3) * 2 / 2.2)
 
 
 def test_edge_loss_is_least_at_the_true_edge():
@@ -34,15 +34,15 @@ def test_edge_loss_is_least_at_the_true_edge():
     sharp = -40 * (bins - place[:, None]).abs()
     logits = torch.zeros(2, 4, EDGE_BINS)
     logits[1] = sharp
-    loss, error = _edge_loss(logits, box)
-    blurred, far = _edge_loss(torch.zeros(2, 4, EDGE_BINS), box)
+    loss, error = edge_loss(logits, box)
+    blurred, far = edge_loss(torch.zeros(2, 4, EDGE_BINS), box)
     assert float(error) < 0.01 < float(far)
     # An edge between two bins cannot be told by one: what is left is the choice between them.
     assert float(loss) < float(blurred)
 
 
 def test_a_picture_with_nothing_in_it_has_no_edge_loss():
-    loss, error = _edge_loss(torch.zeros(3, 4, EDGE_BINS), torch.full((1, 3, 4), math.nan))
+    loss, error = edge_loss(torch.zeros(3, 4, EDGE_BINS), torch.full((1, 3, 4), math.nan))
     assert (float(loss), float(error)) == (0, 0)
 
 

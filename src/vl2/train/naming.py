@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.train.vision import CELLS, EDGE_BINS, class_loss, edge_loss
 
 _ROW_SIZE = 0.7
 _SIZE_WEIGHT = 0.02
@@ -32,19 +33,31 @@ class NameTokens:
 
 
 class NamingRows(nn.Module):
-    """The whole model, whose image rows also learn to name the shape and colour they show."""
+    """The whole model, whose image rows also learn to tell what they show.
 
-    def __init__(self, model: DeepseekVLV2ForCausalLM, names: NameTokens, weight: float) -> None:
+    Shape and colour are told in words: a row lies near their embeddings. The characters and the
+    edges of boxes have no words yet; linear heads, dropped after training, ask the rows for them,
+    so that the adaptor keeps what reading and pointing need.
+    """
+
+    def __init__(
+        self, model: DeepseekVLV2ForCausalLM, names: NameTokens, characters: int, weight: float
+    ) -> None:
         super().__init__()
         self.model = model
         self.names = names
         self.weight = weight
+        self.character_classes = 1 + characters
+        width = model.model.projector.config.n_embed
+        self.patches = model.model.projector.config.downsample_ratio**2
+        self.characters = nn.Linear(width, self.patches * CELLS * self.character_classes)
+        self.box = nn.Linear(width, self.patches * 4 * EDGE_BINS)
 
     def forward(self, dense: dict[str, torch.Tensor], **inputs: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
-        """The loss of the answers plus the weighted losses of the names; the parts are told apart.
+        """The loss of the answers plus the weighted losses of the rows; the parts are told apart.
 
         Args:
-            dense: `shape` and `colour` classes `[n, p]` of the patches of all tiles.
+            dense: labels of the patches of all tiles, as `DenseHeads.forward` takes them.
             inputs: of the model.
         """
         seen: list[torch.Tensor] = []
@@ -54,22 +67,45 @@ class NamingRows(nn.Module):
             answers = self.model(**inputs)
         finally:
             watch.remove()
-        rows = torch.cat(seen).float()
-        size = rows.pow(2).mean().sqrt()
-        shape_loss, shapes_named = self._name(rows, dense["shape"], self.names.shape)
-        colour_loss, colours_named = self._name(rows, dense["colour"], self.names.colour)
+        rows = torch.cat(seen)
+        told = self._tell(rows, dense)
+        size = rows.float().pow(2).mean().sqrt()
         too_large = (size - _ROW_SIZE).clamp(min=0) ** 2
         return {
-            "loss": answers.loss
-            + self.weight * (shape_loss + colour_loss)
-            + _SIZE_WEIGHT * too_large,
+            "loss": answers.loss + self.weight * told.pop("loss") + _SIZE_WEIGHT * too_large,
             "answer_loss": answers.loss.detach(),
             "expert_load": answers.expert_load,
             "aux_loss": answers.aux_loss,
             "row_size": size.detach(),
-            "shapes_named": shapes_named,
-            "colours_named": colours_named,
+            **told,
         }
+
+    def _tell(self, rows: torch.Tensor, dense: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The losses of what rows `[n, r, d]` tell, summed, and how right they are."""
+        shape_loss, shapes = self._name(rows.float(), dense["shape"], self.names.shape)
+        colour_loss, colours = self._name(rows.float(), dense["colour"], self.names.colour)
+        letters = self.characters(rows).view(-1, self.character_classes)
+        wanted = self._by_row(dense["characters"], rows.shape[1]).reshape(-1)
+        letter_loss, letters_right = class_loss(letters, wanted)
+        edges = self.box(rows).view(-1, 4, EDGE_BINS)
+        edges_loss, edge_error = edge_loss(edges, self._by_row(dense["box"], rows.shape[1]))
+        return {
+            "loss": shape_loss + colour_loss + letter_loss + edges_loss,
+            "shapes_named": shapes,
+            "colours_named": colours,
+            "characters_right": letters_right,
+            "edge_error": edge_error,
+        }
+
+    def _by_row(self, labels: torch.Tensor, rows: int) -> torch.Tensor:
+        """Labels of patches `[n, p, 4]`, sorted by the row that each patch is folded into.
+
+        Patches beyond the tile's edge, which the last rows of an odd side hold, cannot occur:
+        the embedded model's side is even.
+        """
+        side, fold = round(rows**0.5), round(self.patches**0.5)
+        grid = labels.view(-1, side, fold, side, fold, 4).transpose(2, 3)
+        return grid.reshape(-1, rows, self.patches, 4)
 
     def _name(
         self, rows: torch.Tensor, classes: torch.Tensor, tokens: tuple[int, ...]

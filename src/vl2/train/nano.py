@@ -34,7 +34,7 @@ def nano_config(vocab_size: int, bos: int, eos: int, pad: int) -> DeepseekVLV2Co
             "input_dim": 160,
             "n_embed": width,
             "depth": 2,
-            "mlp_ratio": 1,
+            "mlp_ratio": 2,
             "downsample_ratio": 2,
         },
         language_config={

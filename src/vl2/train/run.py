@@ -118,7 +118,8 @@ def train_answers(
     if recipe.naming_weight:
         # The answers' loss is divided by all tokens of a step; this one by the passes of a step.
         weight = recipe.naming_weight / recipe.accumulate
-        learner = NamingRows(model, _name_tokens(processor, names), weight)
+        words = _name_tokens(processor, names)
+        learner = NamingRows(model, words, len(names.characters), weight)
     run_stage(recipe, folder, learner, dataset, Collator(processor))
     final = folder / FINAL
     model.bfloat16()

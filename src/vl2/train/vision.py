@@ -22,6 +22,9 @@ from vl2.model.vision import DeepseekVLV2VisionModel
 EDGE_BINS = 48
 """Places along a tile's side between which the position of an edge is told."""
 
+CELLS = 4
+"""Quarters of a patch, each of which may hold another character."""
+
 LETTER_WEIGHT = 3.0
 """Weight of the characters' loss: they are learnt last and matter most for reading."""
 
@@ -83,7 +86,7 @@ class DenseHeads(nn.Module):
     def __init__(self, width: int, names: DenseNames) -> None:
         super().__init__()
         self.character_classes = 1 + len(names.characters)
-        self.characters = nn.Linear(width, 4 * self.character_classes)
+        self.characters = nn.Linear(width, CELLS * self.character_classes)
         self.shape = nn.Linear(width, 2 + len(names.shapes))
         self.colour = nn.Linear(width, 1 + len(names.colours))
         self.box = nn.Linear(width, 4 * EDGE_BINS)
@@ -107,10 +110,10 @@ class DenseHeads(nn.Module):
         """
         patches = features.flatten(0, 1)
         letters = self.characters(patches).view(-1, self.character_classes)
-        letter_loss, letter_accuracy = _class_loss(letters, characters.reshape(-1))
-        shape_loss, shape_accuracy = _class_loss(self.shape(patches), shape.reshape(-1))
-        colour_loss, colour_accuracy = _class_loss(self.colour(patches), colour.reshape(-1))
-        box_loss, box_error = _edge_loss(self.box(patches).view(-1, 4, EDGE_BINS), box)
+        letter_loss, letter_accuracy = class_loss(letters, characters.reshape(-1))
+        shape_loss, shape_accuracy = class_loss(self.shape(patches), shape.reshape(-1))
+        colour_loss, colour_accuracy = class_loss(self.colour(patches), colour.reshape(-1))
+        box_loss, box_error = edge_loss(self.box(patches).view(-1, 4, EDGE_BINS), box)
         return {
             "loss": LETTER_WEIGHT * letter_loss + shape_loss + colour_loss + box_loss,
             "characters_loss": letter_loss,
@@ -137,7 +140,7 @@ class VisionPretraining(nn.Module):
         return self.heads(self.encoder(pixel_values), **dense)
 
 
-def _class_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def class_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy with empty places weighted down, and accuracy where something is."""
     target = target.long()
     something = target > 0
@@ -149,7 +152,7 @@ def _class_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
     )
 
 
-def _edge_loss(logits: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def edge_loss(logits: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy between the two bins next to each edge, and the mean error of the edges.
 
     Args:
