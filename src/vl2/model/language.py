@@ -55,6 +55,18 @@ class DeepseekVLV2Attention(nn.Module):
         self.v_proj = nn.Linear(width, kv_width, bias=bias)
         self.o_proj = nn.Linear(config.num_attention_heads * self.head_dim, width, bias=bias)
 
+    def project(
+        self, hidden_states: torch.Tensor, position_embeddings: _Tables
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Maps `[b, t, d]` to rotated queries `[b, h, t, d]` and keys, and values `[b, g, t, d]`."""
+        query, key, value = (
+            project(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        query = rope.rotate_half_split(query, *position_embeddings)
+        key = rope.rotate_half_split(key, *position_embeddings)
+        return query, key, value
+
     def forward(
         self,
         hidden_states: torch.Tensor,
@@ -64,12 +76,7 @@ class DeepseekVLV2Attention(nn.Module):
         **kwargs: Any,  # noqa: ANN401
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Maps `[b, t, d]` to `[b, t, d]` and, if the kernel gives them, the weights."""
-        query, key, value = (
-            project(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        query = rope.rotate_half_split(query, *position_embeddings)
-        key = rope.rotate_half_split(key, *position_embeddings)
+        query, key, value = self.project(hidden_states, position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
         implementation = self.config._attn_implementation or "eager"
@@ -115,6 +122,28 @@ class DeepseekVLV2LatentAttention(nn.Module):
         self.kv_b_proj = nn.Linear(dims.rank, dims.heads * (dims.nope + dims.value), bias=False)
         self.o_proj = nn.Linear(dims.heads * dims.value, width, bias=bias)
 
+    def project(
+        self, hidden_states: torch.Tensor, position_embeddings: _Tables
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Maps `[b, t, d]` to the two parts of the queries and what the cache keeps of a token.
+
+        Returns:
+            Position-free `[b, h, t, n]` and rotated `[b, h, t, p]` part of the queries, latents
+            `[b, 1, t, r]` and rotated part `[b, 1, t, p]` of the keys.
+        """
+        if self.config.q_lora_rank is None:
+            query = self.q_proj(hidden_states)
+        else:
+            query = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(hidden_states)))
+        query = query.unflatten(-1, (-1, self.dims.nope + self.dims.rope)).transpose(1, 2)
+        q_pass, q_rot = query.split([self.dims.nope, self.dims.rope], dim=-1)
+        compressed = self.kv_a_proj_with_mqa(hidden_states)[:, None]
+        kv_nope, k_rot = compressed.split([self.dims.rank, self.dims.rope], dim=-1)
+        kv_nope = self.kv_a_layernorm(kv_nope).to(compressed.dtype)
+        q_rot = rope.rotate_interleaved(q_rot, *position_embeddings)
+        k_rot = rope.rotate_interleaved(k_rot, *position_embeddings)
+        return q_pass, q_rot, kv_nope, k_rot
+
     def expand_kv(
         self, kv_nope: torch.Tensor, k_rot: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,17 +159,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
         **kwargs: Any,  # noqa: ANN401
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Maps `[b, t, d]` to `[b, t, d]` and, if the kernel gives them, the weights."""
-        if self.config.q_lora_rank is None:
-            query = self.q_proj(hidden_states)
-        else:
-            query = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(hidden_states)))
-        query = query.unflatten(-1, (-1, self.dims.nope + self.dims.rope)).transpose(1, 2)
-        q_pass, q_rot = query.split([self.dims.nope, self.dims.rope], dim=-1)
-        compressed = self.kv_a_proj_with_mqa(hidden_states)[:, None]
-        kv_nope, k_rot = compressed.split([self.dims.rank, self.dims.rope], dim=-1)
-        kv_nope = self.kv_a_layernorm(kv_nope).to(compressed.dtype)
-        q_rot = rope.rotate_interleaved(q_rot, *position_embeddings)
-        k_rot = rope.rotate_interleaved(k_rot, *position_embeddings)
+        q_pass, q_rot, kv_nope, k_rot = self.project(hidden_states, position_embeddings)
         if past_key_values is not None:
             kv_nope, k_rot = past_key_values.update(kv_nope, k_rot, self.layer_idx)
         implementation = self.config._attn_implementation or "eager"
