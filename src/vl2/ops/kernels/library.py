@@ -1,0 +1,150 @@
+"""The compiled library: where it is, which instruction set it uses, what it is called with.
+
+It is loaded on first use. Without it (no compiler when the package was installed) everything is
+computed by torch, and one warning says so.
+"""
+
+import ctypes
+import functools
+import logging
+import os
+from pathlib import Path
+
+import torch
+
+from vl2.errors import InputError
+from vl2.ops.kernels.build import LIBRARY
+
+VARIABLE = "VL2_KERNELS"
+"""Environment variable: `off`, or the instruction set to take instead of the best one."""
+
+INSTRUCTION_SETS = ("portable", "avx2", "avx512-vnni")
+TYPES = {torch.float32: 0, torch.bfloat16: 1}
+"""Types of activations that the kernels read and write, by their number."""
+
+_NO_MEMORY = 1
+
+
+class PackedWeight(ctypes.Structure):
+    """`packed` of `native/packed.h`: where the codes and scales of a weight lie."""
+
+    _fields_ = (
+        ("codes", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("blocks", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("group", ctypes.c_int64),
+        ("bits", ctypes.c_int64),
+    )
+
+
+_Weight = ctypes.POINTER(PackedWeight)
+
+
+class ExpertWeights(ctypes.Structure):
+    """`expert_weights` of `native/experts.c`."""
+
+    _fields_ = (
+        ("gate_up", _Weight),
+        ("down", _Weight),
+        ("experts", ctypes.c_int64),
+        ("inner", ctypes.c_int64),
+        ("shared_gate", _Weight),
+        ("shared_up", _Weight),
+        ("shared_down", _Weight),
+        ("shared_inner", ctypes.c_int64),
+    )
+
+
+class LatentCache(ctypes.Structure):
+    """`latent_cache` of `native/latent.c`."""
+
+    _fields_ = (
+        ("pages", ctypes.c_void_p),
+        ("type", ctypes.c_int),
+        ("page_stride", ctypes.c_int64),
+        ("token_stride", ctypes.c_int64),
+        ("page_size", ctypes.c_int64),
+        ("table", ctypes.c_void_p),
+        ("table_stride", ctypes.c_int64),
+        ("lengths", ctypes.c_void_p),
+        ("heads", ctypes.c_int64),
+        ("rank", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None (with one warning) where there are none."""
+    if os.environ.get(VARIABLE) == "off":
+        return None
+    try:
+        loaded = open_library(LIBRARY)
+    except OSError as error:
+        logging.getLogger("vl2").warning(
+            "The compiled kernels are missing, so quantised weights are multiplied by torch, "
+            "several times slower: with a C compiler installed, run "
+            "python -m vl2.ops.kernels.build (%s).",
+            error,
+        )
+        return None
+    select(loaded, os.environ.get(VARIABLE))
+    return loaded
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Loads a library of kernels and declares its functions.
+
+    Raises:
+        OSError: it is absent, or made for another system.
+    """
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError:
+        if not path.is_file():
+            raise
+        # This torch keeps its OpenMP runtime to itself: bring one from the system.
+        ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
+        loaded = ctypes.CDLL(str(path))
+    whole, number, address = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+    loaded.vl2_select.argtypes, loaded.vl2_select.restype = [ctypes.c_char_p], ctypes.c_char_p
+    loaded.vl2_linear.argtypes = [
+        _Weight, number, number, address, number, address, whole, whole,
+    ]  # fmt: skip
+    loaded.vl2_experts.argtypes = [
+        ctypes.POINTER(ExpertWeights), address, number, number, address, address, number,
+        address, number, whole, whole,
+    ]  # fmt: skip
+    loaded.vl2_latent_attention.argtypes = [
+        ctypes.POINTER(LatentCache), address, number, address, whole,
+    ]  # fmt: skip
+    return loaded
+
+
+def select(loaded: ctypes.CDLL, name: str | None = None) -> str:
+    """Makes a library use an instruction set; the best one if None. Returns its name.
+
+    Raises:
+        InputError: there is none of that name, or this processor lacks it.
+    """
+    used = loaded.vl2_select(None if name is None else name.encode()).decode()
+    if name not in (None, used):
+        raise InputError(
+            f"The kernels cannot use {name!r} here: set {VARIABLE} to off or one of "
+            f"{', '.join(INSTRUCTION_SETS)} that this processor has."
+        )
+    return used
+
+
+def instruction_set() -> str:
+    """What computes with quantised weights on this CPU: an instruction set, or `torch`."""
+    loaded = library()
+    return "torch" if loaded is None else loaded.vl2_select(b"").decode()
+
+
+def check(status: int) -> None:
+    """Raises what a kernel's status stands for."""
+    if status == _NO_MEMORY:
+        raise MemoryError("The kernels could not get memory for their intermediate results.")
+    assert status == 0, "a quantised weight does not fit its activations"

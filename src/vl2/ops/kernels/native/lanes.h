@@ -1,0 +1,43 @@
+/* `lanes`: as many float32 numbers as one vector register of the instruction set holds. */
+#ifndef VL2_LANES_H
+#define VL2_LANES_H
+
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+typedef __m512 lanes;
+#define LANES 16
+#define MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
+#elif defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+typedef __m256 lanes;
+#define LANES 8
+#define MULTIPLY_ADD(a, b, c) _mm256_fmadd_ps(a, b, c)
+#else
+typedef float lanes __attribute__((vector_size(16)));
+#define LANES 4
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+
+static inline lanes load_lanes(const float *x) {
+    lanes value;
+    memcpy(&value, x, sizeof value);
+    return value;
+}
+
+static inline void store_lanes(float *x, lanes value) { memcpy(x, &value, sizeof value); }
+
+static inline lanes all_lanes(float x) {
+    lanes value;
+    for (int i = 0; i < LANES; i++) value[i] = x;
+    return value;
+}
+
+static inline float sum_lanes(lanes value) {
+    float total = 0.0f;
+    for (int i = 0; i < LANES; i++) total += value[i];
+    return total;
+}
+
+#endif
