@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def command(
     recipe: Annotated[
-        str, typer.Argument(help="A YAML file, or a built-in recipe: nano-vision, nano-look, nano.")
+        str,
+        typer.Argument(help="A YAML file, or a built-in recipe, such as nano or tiny-sft."),
     ],
     output: Annotated[
         Path | None, typer.Option(help="Folder of the run [default: runs/NAME].")
@@ -30,6 +31,11 @@ def command(
     show: Annotated[
         bool, typer.Option("--show", help="Print the resolved recipe and train nothing.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print what the run would take, and train nothing."),
+    ] = False,
+    devices: Annotated[int, typer.Option(min=1, help="How many devices the plan is for.")] = 1,
 ) -> None:
     """Train a model from a recipe; called again, it goes on where it was stopped.
 
@@ -42,9 +48,23 @@ def command(
     if show:
         typer.echo(resolved.as_yaml(), nl=False)
         return
+    if plan:
+        typer.echo(_plan(resolved, devices))
+        return
     folder = output or Path("runs") / resolved.name
     typer.echo(f"{resolved.name}: {resolved.steps} steps, in {folder}", err=True)
     typer.echo(_run(resolved, folder))
+
+
+def _plan(recipe: Recipe, devices: int) -> str:
+    from vl2.errors import InputError
+    from vl2.train.plan import config_of, make_plan, plan_text
+
+    if recipe.stage == "vision" or recipe.model == "nano-scratch":
+        raise InputError(
+            f"There is no plan for {recipe.name}: --plan is for recipes that start from weights."
+        )
+    return plan_text(recipe, make_plan(recipe, config_of(recipe), devices, gpu=True))
 
 
 def _run(recipe: Recipe, folder: Path) -> Path:

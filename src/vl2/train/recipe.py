@@ -15,6 +15,7 @@ from vl2.errors import InputError
 BUILTIN = Path(__file__).parent / "recipes"
 STAGES = ("vision", "align", "pretrain", "sft")
 SCHEDULES = ("cosine", "step", "constant")
+SHAPES = ("tiny", "small", "base")
 PRECISIONS = ("float32", "bfloat16")
 _AT_LEAST_ONE = (
     "steps",
@@ -200,7 +201,7 @@ class Recipe:
 _CHOICES = {
     "stage": STAGES,
     "schedule": SCHEDULES,
-    "shape": ("", "tiny", "small", "base"),
+    "shape": ("", *SHAPES),
     "weights": PRECISIONS,
     "moments": PRECISIONS,
 }

@@ -1,0 +1,301 @@
+"""What a recipe would do on a number of devices, reckoned without weights or data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from vl2.errors import InputError
+from vl2.model.configuration import DeepseekVLV2Config, DeepseekVLV2LanguageConfig
+from vl2.model.loading import load_config
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.model.released import released_config
+from vl2.processing.tiling import Tiling
+from vl2.train.lora import adapter_parameters
+from vl2.train.memory import Batch, Kept, activation_bytes
+from vl2.train.optim import Group, parameter_groups
+from vl2.train.recipe import SHAPES, Recipe
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLine:
+    """One parameter group: its part, its size, and how it learns (rate 0: frozen)."""
+
+    part: str
+    decays: bool
+    parameters: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on one device.
+
+    Attributes:
+        weights: the device's share of the weights.
+        gradients: its share of the gradients, in the precision of the weights.
+        optimizer: its share of AdamW's two moments.
+        copies: weights that are gathered or cast for the pass: without sharding a bfloat16 copy of
+            all matrices, with it two layers at a time.
+        activations: what a pass of the largest rows keeps for its backward pass.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    copies: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.weights + self.gradients + self.optimizer + self.copies + self.activations
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that one device sends in one optimizer step.
+
+    Attributes:
+        weights: gathering the shards, once forward and once backward in every pass.
+        gradients: reducing the gradients to their shards, and between replicas.
+        tokens: taking tokens to their experts and back, forward and backward.
+    """
+
+    weights: int
+    gradients: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would be.
+
+    Attributes:
+        devices: how many.
+        shards: devices among which the weights are divided.
+        ep_size: devices among which the routed experts are divided.
+        passes: forward passes of each device per optimizer step.
+        rows: rows of an optimizer step, all devices together.
+        tokens: tokens of an optimizer step at most, places of pictures included.
+        tiles: tiles of an optimizer step at most.
+        steps: optimizer steps.
+        groups: the parameter groups.
+        memory: on one device.
+        traffic: of one device in one optimizer step.
+    """
+
+    devices: int
+    shards: int
+    ep_size: int
+    passes: int
+    rows: int
+    tokens: int
+    tiles: int
+    steps: int
+    groups: tuple[GroupLine, ...]
+    memory: Memory
+    traffic: Traffic
+
+
+def make_plan(recipe: Recipe, config: DeepseekVLV2Config, devices: int, *, gpu: bool) -> Plan:
+    """Reckon what a recipe does on `devices` devices.
+
+    Args:
+        recipe: of one of the stages that answer.
+        config: of the model.
+        devices: how many processes train together.
+        gpu: whether attention runs in the fused kernels of a GPU.
+
+    Raises:
+        InputError: rows, replicas or experts cannot be divided among so many devices.
+    """
+    shards = shard_count(recipe, config, devices)
+    passes = recipe.passes(devices)
+    with torch.device("meta"):
+        model = DeepseekVLV2ForCausalLM(config)
+    groups = parameter_groups(model, recipe)
+    batch = largest_batch(recipe, config)
+    kept = Kept(recipe.gradient_checkpointing, scores=not gpu)
+    adapters = adapter_parameters(config, recipe.lora_rank)
+    lines = [GroupLine(g.part, g.decays, g.count, g.learning_rate) for g in groups]
+    if adapters:
+        lines.append(GroupLine("lora", True, adapters, recipe.learning_rate))
+    rows = passes * recipe.batch_size * devices
+    activations = activation_bytes(config, batch, kept)
+    return Plan(
+        devices=devices,
+        shards=shards,
+        ep_size=recipe.ep_size,
+        passes=passes,
+        rows=rows,
+        tokens=rows * batch.tokens,
+        tiles=rows * batch.tiles // batch.rows,
+        steps=recipe.steps,
+        groups=tuple(lines),
+        memory=_memory(recipe, config, groups, adapters, shards, activations),
+        traffic=_traffic(recipe, config, lines, shards, passes * batch.rows * batch.tokens, passes),
+    )
+
+
+def shard_count(recipe: Recipe, config: DeepseekVLV2Config, devices: int) -> int:
+    """Devices among which the weights are divided.
+
+    Raises:
+        InputError: the devices cannot be divided as the recipe says.
+    """
+    shards, rest = divmod(devices, recipe.replicas)
+    if rest:
+        raise InputError(
+            f"In the recipe, replicas must divide the {devices} devices, got {recipe.replicas}."
+        )
+    language = cast("DeepseekVLV2LanguageConfig", config.language_config)
+    experts = language.n_routed_experts or 1
+    if shards % recipe.ep_size or experts % recipe.ep_size:
+        raise InputError(
+            f"In the recipe, ep_size must divide the {shards} devices that share the weights and "
+            f"the {experts} experts, got {recipe.ep_size}."
+        )
+    return shards
+
+
+def largest_batch(recipe: Recipe, config: DeepseekVLV2Config) -> Batch:
+    """The pass with the most tokens and tiles that the recipe allows: rows full of pictures."""
+    tiling = Tiling.from_candidates(
+        config.candidate_resolutions,
+        config.vision_config.patch_size,
+        config.projector_config.downsample_ratio,
+    ).limited(recipe.max_tiles or None)
+    tokens = recipe.max_tokens
+    densest = max(
+        (tokens // tiling.tokens(grid)) * grid.n_tiles
+        for grid in (tiling.grid(width, height) for width, height in tiling.candidates)
+    )
+    rows = recipe.batch_size
+    return Batch(rows, tokens, rows * densest, rows * tokens)
+
+
+def _memory(
+    recipe: Recipe,
+    config: DeepseekVLV2Config,
+    groups: list[Group],
+    adapters: int,
+    shards: int,
+    activations: int,
+) -> Memory:
+    every = sum(group.count for group in groups)
+    trained = sum(group.count for group in groups if not group.frozen)
+    weight, moment = _BYTES[recipe.weights], _BYTES[recipe.moments]
+    copies = 0
+    if shards > 1:  # the layer in use and the next one, gathered in the precision of the pass
+        copies = 2 * _largest_layer(config, recipe.ep_size) * (2 if recipe.bf16 else weight)
+    elif recipe.bf16 and weight == 4:
+        matrices = sum(group.count for group in groups if group.decays)
+        copies = 2 * matrices
+    return Memory(
+        weights=math.ceil(every * weight / shards) + 4 * adapters,
+        gradients=math.ceil(trained * weight / shards) + 4 * adapters,
+        optimizer=math.ceil(2 * trained * moment / shards) + 2 * moment * adapters,
+        copies=copies,
+        activations=activations,
+    )
+
+
+def _experts(config: DeepseekVLV2Config) -> tuple[int, int]:
+    """Mixture layers, and parameters of the routed experts of one of them."""
+    language = cast("DeepseekVLV2LanguageConfig", config.language_config)
+    layers = range(language.num_hidden_layers)
+    expert = 3 * language.hidden_size * language.moe_intermediate_size
+    count = (language.n_routed_experts or 0) * expert
+    return sum(language.is_moe_layer(index) for index in layers), count
+
+
+def _largest_layer(config: DeepseekVLV2Config, ep_size: int) -> int:
+    """Parameters of a mixture layer as one device gathers it."""
+    with torch.device("meta"):
+        model = DeepseekVLV2ForCausalLM(config)
+    layer = model.model.language_model.layers[-1]
+    every = sum(parameter.numel() for parameter in layer.parameters())
+    experts = _experts(config)[1]
+    return every - experts + experts // ep_size
+
+
+def _traffic(
+    recipe: Recipe,
+    config: DeepseekVLV2Config,
+    groups: list[GroupLine],
+    shards: int,
+    tokens: int,
+    passes: int,
+) -> Traffic:
+    language = cast("DeepseekVLV2LanguageConfig", config.language_config)
+    layers, experts = _experts(config)
+    narrow = 2 if recipe.bf16 else 4
+    trained = sum(group.parameters for group in groups if group.learning_rate)
+    every = sum(group.parameters for group in groups)
+    routed = layers * experts
+    # Experts are gathered only among the devices that hold the same ones.
+    gathered = (every - routed) * (shards - 1) // shards
+    own = routed // recipe.ep_size
+    same = shards // recipe.ep_size
+    gathered += own * (same - 1) // same
+    share = gathered * trained // every
+    between = 2 * (trained // shards) * (recipe.replicas - 1) // recipe.replicas
+    moved = tokens * (language.num_experts_per_tok or 0) * language.hidden_size * narrow * layers
+    return Traffic(
+        weights=2 * passes * gathered * narrow,
+        gradients=passes * share * 4 + between * 4,
+        tokens=4 * moved * (recipe.ep_size - 1) // recipe.ep_size,
+    )
+
+
+def config_of(recipe: Recipe) -> DeepseekVLV2Config:
+    """The configuration that a recipe trains, from the checkpoint or, before it exists, its shape.
+
+    Raises:
+        InputError: neither tells.
+    """
+    if (Path(recipe.model) / "config.json").is_file():
+        return load_config(recipe.model)
+    name = recipe.shape or recipe.model
+    if name not in SHAPES:
+        raise InputError(
+            f"The recipe starts from {recipe.model}, which is no folder of a model: name its shape "
+            f"with --set shape=... ({', '.join(SHAPES)})."
+        )
+    return released_config(name)
+
+
+def plan_text(recipe: Recipe, plan: Plan) -> str:
+    """A plan for people, in Markdown."""
+    memory, traffic = plan.memory, plan.traffic
+    devices = f"{plan.devices} devices" if plan.devices > 1 else "1 device"
+    lines = [
+        f"{recipe.name} on {devices}: {plan.steps} steps",
+        "",
+        f"An optimizer step has {plan.rows} rows, at most {plan.tokens:,} tokens and "
+        f"{plan.tiles:,} tiles; {plan.passes} passes of {recipe.batch_size} rows a device.",
+        f"Weights are divided among {plan.shards}, experts among {plan.ep_size}.",
+        "",
+        "| parameters | count | learning rate | weight decay |",
+        "|---|---:|---:|---:|",
+    ]
+    for group in plan.groups:
+        rate = f"{group.learning_rate:g}" if group.learning_rate else "frozen"
+        decay = f"{recipe.weight_decay:g}" if group.decays else "0"
+        kind = "matrices" if group.decays else "vectors"
+        lines.append(f"| {group.part}, {kind} | {group.parameters:,} | {rate} | {decay} |")
+    lines += ["", "| memory of a device | GB |", "|---|---:|"]
+    for name in ("weights", "gradients", "optimizer", "copies", "activations", "total"):
+        lines.append(f"| {name} | {getattr(memory, name) / 1e9:,.2f} |")
+    if plan.devices > 1:
+        lines += ["", "| sent by a device per step | GB |", "|---|---:|"]
+        for name in ("weights", "gradients", "tokens"):
+            lines.append(f"| {name} | {getattr(traffic, name) / 1e9:,.2f} |")
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""The plan against what a small run really keeps."""
+
+import pytest
+import torch
+from model_inputs import IMAGE, mini_config, mini_model, mini_prompt
+
+from vl2.cli import main
+from vl2.errors import InputError
+from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.model.released import released_config
+from vl2.model.sizes import model_sizes
+from vl2.train.lora import adapter_parameters
+from vl2.train.memory import Batch, Kept, activation_bytes
+from vl2.train.optim import adamw
+from vl2.train.plan import config_of, largest_batch, make_plan, plan_text
+from vl2.train.recipe import Recipe, load_recipe
+
+
+def saved_bytes(model, batch):
+    """Bytes of all storages that autograd saves, without weights and their bfloat16 casts."""
+    shapes = set()
+    for parameter in model.parameters():
+        shape = tuple(parameter.shape)
+        shapes |= {shape, shape[::-1], shape[1:], shape[:0:-1]}
+    own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+    found = {}
+
+    def pack(x):
+        is_cast = x.dtype == torch.bfloat16 and tuple(x.shape) in shapes
+        if x.untyped_storage().data_ptr() not in own and not is_cast:
+            found[x.untyped_storage().data_ptr()] = x  # kept, so that no address is used twice
+        return x
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x)
+    with hooks, torch.autocast("cpu", torch.bfloat16):
+        model(**batch)
+    return sum(x.untyped_storage().nbytes() for x in found.values())
+
+
+@pytest.mark.parametrize("variant", ["tiny", "small", "base"])
+@pytest.mark.parametrize(("grids", "words"), [([], 30), ([(1, 2)], 100), ([(1, 1)] * 3, 60)])
+def test_activations_are_what_a_pass_keeps(variant, grids, words):
+    prompt = mini_prompt(grids, words=words)
+    labels = prompt["input_ids"].clone()
+    labels[labels == IMAGE] = -100
+    model = mini_model(variant).train()
+    tiles = prompt["pixel_values"].shape[0] if grids else 0
+    batch = Batch(1, labels.shape[1], tiles, int((labels[:, 1:] != -100).sum()))
+    reckoned = activation_bytes(model.config, batch, Kept(False, scores=True))
+    measured = saved_bytes(model, {**prompt, "labels": labels})
+    assert reckoned == pytest.approx(measured, rel=0.05)
+
+
+def test_checkpointed_layers_keep_their_inputs():
+    prompt = mini_prompt([(1, 2)], words=100)
+    model = mini_model("base").train()
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    labels = prompt["input_ids"].clone()
+    batch = Batch(1, labels.shape[1], 3, labels.shape[1] - 1)
+    layer = {}
+    for layers in (3, 4):  # what the layer that is computed again adds, does not grow with them
+        config = mini_config("base", num_hidden_layers=layers)
+        layer[layers] = activation_bytes(config, batch, Kept(True, scores=True))
+    assert layer[4] - layer[3] == labels.shape[1] * 32 * 4
+    whole = activation_bytes(model.config, batch, Kept(False, scores=True))
+    measured = saved_bytes(model, {**prompt, "labels": labels})
+    assert measured < layer[3] < 0.6 * whole
+
+
+def test_weights_gradients_and_moments_are_those_of_a_step():
+    model = mini_model("base").train()
+    recipe = Recipe(name="x", stage="align", moments="bfloat16", max_tokens=64, batch_size=1)
+    plan = make_plan(recipe, model.config, 1, gpu=False)
+    optimizer = adamw(model, recipe)
+    prompt = mini_prompt([(1, 2)], words=9)
+    model(**prompt, labels=prompt["input_ids"]).loss.backward()
+    optimizer.step()
+    assert plan.memory.weights == sum(p.nbytes for p in model.parameters())
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert plan.memory.gradients == sum(g.nbytes for g in gradients)
+    moments = [x for state in optimizer.state.values() for x in state.values() if x.ndim]
+    assert plan.memory.optimizer == sum(x.nbytes for x in moments)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+def test_all_parameters_are_in_the_groups(size):
+    recipe = load_recipe(f"{size}-sft")
+    plan = make_plan(recipe, config_of(recipe), 8, gpu=True)
+    biases = 29 * 72 if size == "base" else 0  # buffers, moved without gradients
+    every = sum(group.parameters for group in plan.groups) + biases
+    assert every == model_sizes(released_config(size)).total
+    assert plan.memory.weights == pytest.approx((every - biases) * 4 / 8, abs=1)
+
+
+def test_experts_are_divided_only_where_it_goes_up():
+    config = released_config("base")
+    one = make_plan(load_recipe("base-sft"), config, 8, gpu=True)
+    eight = make_plan(load_recipe("base-sft", ("ep_size=8",)), config, 8, gpu=True)
+    assert one.traffic.tokens == 0
+    assert eight.traffic.weights < 0.11 * one.traffic.weights
+    assert eight.memory.copies < one.memory.copies
+    with pytest.raises(InputError, match="ep_size must divide"):
+        make_plan(load_recipe("base-sft", ("ep_size=16",)), config, 16, gpu=True)
+    with pytest.raises(InputError, match="replicas must divide"):
+        make_plan(load_recipe("base-sft", ("replicas=3",)), config, 8, gpu=True)
+
+
+def test_a_row_holds_as_many_tiles_as_its_tokens_allow():
+    batch = largest_batch(load_recipe("tiny-align"), released_config("tiny"))
+    # Two pictures of 3 x 3 tiles and their global views take 2 * 2017 of 4096 tokens.
+    assert (batch.rows, batch.tokens, batch.tiles) == (4, 4096, 4 * 20)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_activation_checkpointing:FutureWarning")
+def test_adapters_are_counted_as_peft_makes_them():
+    peft = pytest.importorskip("peft")
+    assert peft
+    from vl2.train.lora import add_adapters
+
+    for variant in ("tiny", "base"):
+        model = add_adapters(mini_model(variant), 4, 8.0)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        assert adapter_parameters(mini_config(variant), 4) == trained
+
+
+def test_a_plan_is_printed(capsys):
+    assert main(["train", "base-pretrain", "--plan", "--devices", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "57874 steps" in printed
+    assert "| vision, matrices | 412,587,648 | 4.5e-05 | 0.1 |" in printed
+    assert main(["train", "nano", "--plan"]) == 2
+    assert main(["train", "base-pretrain", "--plan", "--devices", "9"]) == 2
+
+
+def test_a_plan_needs_a_shape():
+    with pytest.raises(InputError, match="name its shape"):
+        config_of(Recipe(name="x", model="nowhere"))
+
+
+def test_a_plan_of_one_device_sends_nothing():
+    config = mini_config("tiny")
+    text = plan_text(Recipe(name="x"), make_plan(Recipe(name="x"), config, 1, gpu=False))
+    assert "sent by a device" not in text
+    assert isinstance(DeepseekVLV2ForCausalLM(config), torch.nn.Module)
