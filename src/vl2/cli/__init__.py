@@ -28,13 +28,24 @@ VERBS = {
     "ask": "Ask a question about one or several pictures.",
     "locate": "Find something in a picture and give its box.",
     "chat": "Talk about pictures, turn by turn.",
+    "serve": "Serve a model over HTTP: an API like OpenAI's.",
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
     "eval": "Measure a model on held-out pictures.",
     "info": "Show what a model is made of and what it costs to run.",
 }
 
-EXTRAS = {"accelerate": "train", "matplotlib": "train", "yaml": "train"}
+EXTRAS = {
+    "accelerate": "train",
+    "matplotlib": "train",
+    "yaml": "train",
+    "fastapi": "serve",
+    "prometheus_client": "serve",
+    "pydantic": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "gradio": "web",
+}
 """Packages that a verb may need, and the extra of this package that brings them."""
 
 EXIT_USER_ERROR = 2

@@ -1,0 +1,96 @@
+"""`vl2 serve`: the HTTP API."""
+
+from typing import Annotated
+
+import typer
+
+from vl2.cli import options, terminal
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_KEY_VARIABLE = "VL2_API_KEY"
+
+
+def command(
+    model: options.Model = "nano",
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")
+    ] = 8000,
+    served_name: Annotated[
+        str | None,
+        typer.Option(help="The name that requests call the model by.", show_default="--model"),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar=_KEY_VARIABLE,
+            help="What clients must send as `Authorization: Bearer KEY`. The environment variable "
+            "keeps it out of the list of processes.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_urls: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="Fetch pictures from this host (or HOST:PORT); may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_private_urls: Annotated[
+        bool,
+        typer.Option("--allow-private-urls", help="Even if it is inside your own network."),
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Let pages of this web origin call the API; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Answers that may be unfinished at once; more get a 429.")
+    ] = 64,
+    max_body: Annotated[int, typer.Option(min=1, help="Size of a request's body in MiB.")] = 32,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Width times height of a picture, in millions.")
+    ] = 40,
+    max_images: Annotated[int, typer.Option(min=1, help="Pictures in one conversation.")] = 16,
+    drain: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that open answers get when the server is to stop."),
+    ] = 30,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Serve a model over HTTP: an API in the shape of OpenAI's.
+
+    Ctrl-C or SIGTERM stops it when the open answers are finished.
+    """
+    from vl2.server.app import create_app
+    from vl2.server.running import run
+    from vl2.server.settings import Settings
+
+    settings = Settings(
+        model=served_name or model,
+        api_key=api_key,
+        url_hosts=tuple(allow_urls or ()),
+        private_urls=allow_private_urls,
+        origins=tuple(allow_origin or ()),
+        queue=queue,
+        max_body_bytes=max_body * 2**20,
+        max_pixels=max_pixels * 10**6,
+        max_images=max_images,
+        drain_seconds=drain,
+    )
+    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    app = create_app(assistant, settings)
+    if not quiet:
+        open_to_all = host not in _LOCAL and api_key is None
+        if open_to_all:
+            terminal.note("anybody who can reach this machine may use it: see --api-key.")
+    run(app, host, port, None if quiet else terminal.note)

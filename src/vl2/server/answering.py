@@ -1,0 +1,261 @@
+"""Between the web and the engine: prompts made off the event loop, answers counted and placed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import PIL.Image
+
+from vl2 import grounding
+from vl2.chat import as_picture
+from vl2.engine import Assistant, Choice, Delta, Event, Finish, Request, Sampling, Usage
+from vl2.engine.requests import FinishReason
+from vl2.errors import ImageError
+from vl2.processing.images import Limits, open_image
+from vl2.server.fetching import fetch
+from vl2.server.gate import Gate
+from vl2.server.metrics import Metrics
+from vl2.server.raw import raw_prompt
+from vl2.server.refusals import Refusal
+from vl2.server.settings import Settings
+from vl2.server.stepping import Stepper
+
+_PREPARING_THREADS = 2
+_FETCHING_THREADS = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A prompt that is ready, and the size of the picture that its answer's boxes are in."""
+
+    request: Request
+    size: tuple[int, int] | None
+
+    def boxes(self, text: str) -> list[grounding.Box]:
+        """What an answer points at, in pixels of the last picture."""
+        return grounding.parse(text, *self.size) if self.size else []
+
+    def varied(self, index: int) -> Prepared:
+        """The same question with the seed of its answer `index`."""
+        seed = self.request.sampling.seed
+        if seed is None:
+            return self
+        sampling = dataclasses.replace(self.request.sampling, seed=(seed + index) % 2**64)
+        return dataclasses.replace(self, request=Request(self.request.prompt, sampling))
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer that is finished."""
+
+    text: str
+    boxes: list[grounding.Box]
+    choices: list[Choice]
+    reason: FinishReason
+    usage: Usage
+
+
+class Answering:
+    """What the routes and the page ask.
+
+    Args:
+        assistant: the model.
+        settings: the operator's choices.
+    """
+
+    def __init__(self, assistant: Assistant, settings: Settings) -> None:
+        self.assistant = assistant
+        self.settings = settings
+        self.gate = Gate(settings.queue)
+        self.metrics = Metrics()
+        self.metrics.watch("vl2_unfinished_answers", "Waiting ones included.", self._inside)
+        self._engine = Stepper(assistant.engine)
+        self._preparing = ThreadPoolExecutor(_PREPARING_THREADS, "prepare")
+        self._fetching = ThreadPoolExecutor(_FETCHING_THREADS, "fetch")
+
+    def _inside(self) -> float:
+        return self.gate.inside
+
+    def check_model(self, name: str | None) -> None:
+        """Refuse a request for another model.
+
+        Raises:
+            Refusal: its name is not the one that is served.
+        """
+        if name is not None and name != self.settings.model:
+            raise Refusal(
+                404,
+                f"The model {name[:100]!r} is not served here: ask for {self.settings.model!r}.",
+                param="model",
+                code="model_not_found",
+            )
+
+    async def in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
+        """Do what takes long outside of the event loop, few at a time: pictures take memory."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._preparing, function, *arguments)
+
+    async def encoded_pictures(self, urls: Sequence[str]) -> list[bytes]:
+        """The bytes behind addresses of pictures.
+
+        Raises:
+            ImageError: an address is of no allowed kind, or gives nothing.
+            Refusal: there are too many.
+        """
+        if len(urls) > self.settings.max_images:
+            raise Refusal(
+                400,
+                f"The conversation has {len(urls)} pictures, more than the allowed "
+                f"{self.settings.max_images}: send fewer.",
+            )
+        loop = asyncio.get_running_loop()
+        return [
+            await loop.run_in_executor(self._fetching, _encoded, url, self.settings) for url in urls
+        ]
+
+    async def prepare(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        pictures: Sequence[bytes],
+        options: Mapping[str, Any],
+        max_tiles: int | None = None,
+    ) -> Prepared:
+        """Make a prompt of a conversation.
+
+        Args:
+            messages: in OpenAI's spelling, `{"type": "image"}` in the place of each picture.
+            pictures: encoded, in the order of their places.
+            options: fields of `Sampling`.
+            max_tiles: cut a picture into at most so many tiles.
+
+        Raises:
+            InputError: what `Assistant.prepare` raises.
+        """
+        return await self.in_thread(self._prepared, messages, pictures, options, max_tiles)
+
+    async def prepare_text(self, text: str | Sequence[int], options: Mapping[str, Any]) -> Prepared:
+        """Make a prompt of a text that is to be continued as it stands.
+
+        Args:
+            text: in which special tokens keep their meaning, or token ids.
+            options: fields of `Sampling`.
+
+        Raises:
+            InputError: too long, or ids that are none, or a place of a picture.
+        """
+        sampling = Sampling(**dict(options))
+        prompt = await self.in_thread(raw_prompt, text, self.assistant)
+        return Prepared(Request(prompt, sampling), None)
+
+    def _prepared(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        pictures: Sequence[bytes],
+        options: Mapping[str, Any],
+        max_tiles: int | None,
+    ) -> Prepared:
+        opened = [
+            _opened(picture, f"Picture {number} of {len(pictures)}", self.settings.picture_limits)
+            for number, picture in enumerate(pictures, start=1)
+        ]
+        request, size = self.assistant.prepare(
+            _filled(messages, opened), max_tiles=max_tiles, **dict(options)
+        )
+        return Prepared(request, size)
+
+    def begin(self, prepared: Prepared) -> AsyncGenerator[Event, None]:
+        """Hand a prompt to the engine; gives its answer as it grows.
+
+        Closing the events ends the work on the answer.
+
+        Raises:
+            VL2Error: the engine does not take the request.
+        """
+        return self._counted(self._engine.stream(prepared.request))
+
+    async def _counted(self, answer: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        start = first = time.monotonic()
+        begun = finished = False
+        try:
+            async with contextlib.aclosing(answer) as events:
+                async for event in events:
+                    if not begun:
+                        begun, first = True, time.monotonic()
+                        self.metrics.first_token.observe(first - start)
+                    if isinstance(event, Finish):
+                        finished = True
+                        self._count(event.usage, start, first)
+                    yield event
+        finally:
+            if not finished:
+                self.metrics.abandoned.inc()
+
+    async def whole(self, prepared: Prepared) -> Whole:
+        """An answer when it is finished."""
+        text, choices = "", []
+        async with contextlib.aclosing(self.begin(prepared)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    text += event.text
+                    choices += event.choices
+                else:
+                    boxes = prepared.boxes(text)
+                    return Whole(text, boxes, choices, event.reason, event.usage)
+        raise RuntimeError("The engine ended an answer without saying why.")
+
+    def _count(self, usage: Usage, start: float, first: float) -> None:
+        now = time.monotonic()
+        self.metrics.prompt_tokens.inc(usage.prompt_tokens)
+        self.metrics.image_tokens.inc(usage.image_tokens)
+        self.metrics.completion_tokens.inc(usage.completion_tokens)
+        self.metrics.duration.observe(now - start)
+        if now > first:
+            self.metrics.speed.observe(usage.completion_tokens / (now - first))
+
+
+def _encoded(url: str, settings: Settings) -> bytes:
+    """The bytes behind one address; never those of a file on this machine."""
+    scheme = url[:8].lower()
+    if scheme.startswith("data:"):
+        picture = as_picture(url)
+        assert isinstance(picture, bytes)
+        return picture
+    if scheme.startswith(("http://", "https://")):
+        return fetch(url, settings)
+    raise ImageError("A picture must be a data: URL with its bytes, or an http(s) address.")
+
+
+def _opened(encoded: bytes, which: str, limits: Limits) -> PIL.Image.Image:
+    """A picture; an error says which one it was."""
+    try:
+        return open_image(encoded, limits=limits)
+    except ImageError as error:
+        raise ImageError(f"{which}: {error}") from error
+
+
+def _filled(
+    messages: Sequence[Mapping[str, Any]], pictures: Sequence[PIL.Image.Image]
+) -> list[dict[str, Any]]:
+    """The messages with each picture in its place."""
+    waiting = iter(pictures)
+    return [
+        {
+            **message,
+            "content": message["content"]
+            if isinstance(message["content"], str)
+            else [
+                {**part, "image": next(waiting)} if part["type"] == "image" else part
+                for part in message["content"]
+            ],
+        }
+        for message in messages
+    ]

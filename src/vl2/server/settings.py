@@ -1,0 +1,62 @@
+"""What an operator can choose about a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vl2.errors import InputError
+from vl2.processing.images import Limits
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Who may do what, and how much of it.
+
+    Attributes:
+        model: the name that requests call the model by.
+        api_key: what clients must send as `Authorization: Bearer KEY`; None asks for nothing.
+        url_hosts: hosts, or `host:port`, from which pictures may be fetched; none by default.
+        private_urls: let those hosts have addresses inside the operator's own network.
+        origins: web origins whose pages may call the API from a browser; none by default.
+        queue: answers that may be unfinished at once, waiting ones included; more get a 429.
+        max_body_bytes: size of a request's body.
+        max_pixels: width times height of a picture.
+        max_images: pictures in one conversation.
+        header_seconds: time in which a request's head must have arrived.
+        body_seconds: time in which its body must have arrived, and a picture been fetched.
+        send_seconds: time for which a client may leave a piece of its answer unread.
+        drain_seconds: time that unfinished answers get when the server is told to stop.
+
+    Raises:
+        InputError: a limit below 1, or a key that no header can carry.
+    """
+
+    model: str = "nano"
+    api_key: str | None = None
+    url_hosts: tuple[str, ...] = ()
+    private_urls: bool = False
+    origins: tuple[str, ...] = ()
+    queue: int = 64
+    max_body_bytes: int = 32 * _MIB
+    max_pixels: int = 40_000_000
+    max_images: int = 16
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    send_seconds: float = 30.0
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("queue", "max_body_bytes", "max_pixels", "max_images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InputError("The API key holds characters that no header can carry: use ASCII.")
+        if self.api_key is not None and not self.api_key.strip():
+            raise InputError("The API key is empty: leave it out, or give one.")
+
+    @property
+    def picture_limits(self) -> Limits:
+        """How large one picture may be."""
+        return Limits(max_pixels=self.max_pixels, max_bytes=self.max_body_bytes)
