@@ -109,9 +109,13 @@ def refusal_of(error: VL2Error) -> Refusal:
     return Refusal(400, str(error), code=code)
 
 
-def broken(request_id: str) -> Refusal:
+def broken(path: str) -> Refusal:
     """What a client is told about a defect of the server; its cause stands in the log."""
-    return Refusal(500, f"The server failed on this request ({request_id}); its log says why.")
+    return Refusal(
+        500,
+        f"The server failed on this request to {path}; its log says why.",
+        headers={"Connection": "close"},
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -160,8 +164,7 @@ def _http(error: HTTPException) -> Refusal:
 
 def _first_mistake(mistakes: Sequence[Mapping[str, Any]]) -> Refusal:
     """The first thing that was wrong with a body, in a sentence that names the field."""
-    # With several, an unknown field is what the others follow from.
-    mistake = next((m for m in mistakes if m["type"] == "extra_forbidden"), mistakes[0])
+    mistake = min(mistakes, key=_weight)
     field = _path(mistake["loc"])
     name = str(mistake["loc"][-1])
     if mistake["type"] == "json_invalid" or not field:
@@ -179,6 +182,17 @@ def _first_mistake(mistakes: Sequence[Mapping[str, Any]]) -> Refusal:
         return Refusal(400, message, param=field, code="missing_required_parameter")
     what = str(mistake["msg"]).removeprefix("Value error, ")
     return Refusal(400, f"The field {field!r} is wrong: {what}.", param=field, code="invalid_value")
+
+
+def _weight(mistake: Mapping[str, Any]) -> int:
+    """Of several mistakes the lightest is told.
+
+    An unknown field is what others follow from. A value that may be of two types is told to be of
+    neither; what else is wrong with it says more.
+    """
+    if mistake["type"] == "extra_forbidden":
+        return 0
+    return 2 if mistake["type"].endswith("_type") else 1
 
 
 def _about_the_whole(mistake: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ class EventStream(Response):
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
+            if sending.done() and not sending.cancelled():
                 sending.result()
         finally:
             await cancelled(sending, leaving)
@@ -137,13 +137,19 @@ class EventStream(Response):
             self._at_end()
 
     async def _send_all(self, send: Send) -> None:
+        """Send everything; who does not read is let go."""
         headers = self.raw_headers
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        with contextlib.suppress(asyncio.TimeoutError):  # who does not read is let go
-            async for event in self._events:
-                await self._send(send, event, more=True)
-            await self._send(send, b"", more=False)
+        async for event in self._events:
+            await self._send(send, event, more=True)
+        await self._send(send, b"", more=False)
 
     async def _send(self, send: Send, body: bytes, *, more: bool) -> None:
-        message = {"type": "http.response.body", "body": body, "more_body": more}
-        await asyncio.wait_for(send(message), self._send_seconds)
+        # Not `asyncio.wait_for`: before Python 3.12 it can swallow a cancellation.
+        this = asyncio.current_task()
+        assert this is not None
+        patience = asyncio.get_running_loop().call_later(self._send_seconds, this.cancel)
+        try:
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        finally:
+            patience.cancel()

@@ -1,0 +1,66 @@
+"""An engine that writes numbered words at a pace, and tells what became of each request."""
+
+import time
+
+from golden import checkpoint
+
+from vl2.engine import Assistant, Delta, Finish, Usage
+from vl2.errors import EngineError
+from vl2.processing.processor import DeepseekVLV2Processor
+
+DEFECT = "a defect of the engine"
+
+
+class ActedEngine:
+    """Writes `max_tokens` words, `pace` seconds apart, and fails where it is told to.
+
+    Args:
+        pace: seconds for one word.
+        word: what each word is.
+        fails_at: the word before which an answer fails with an `EngineError`.
+        defect_at: the word before which an answer fails with any other exception.
+    """
+
+    context = 4096
+    device = "cpu"
+    dtype = "float32"
+
+    def __init__(self, pace=0.002, word="word ", fails_at=None, defect_at=None):
+        self.pace = pace
+        self.word = word
+        self.fails_at = fails_at
+        self.defect_at = defect_at
+        self.begun = self.finished = self.ended = self.words = 0
+
+    def generate(self, request):
+        self.begun += 1
+        try:
+            for index in range(request.sampling.max_tokens):
+                if index == self.fails_at:
+                    raise EngineError("The answer failed.")
+                if index == self.defect_at:
+                    raise ZeroDivisionError(DEFECT)
+                time.sleep(self.pace)
+                self.words += 1
+                yield Delta(self.word)
+            self.finished += 1
+            yield Finish("length", Usage(len(request.prompt), 0, request.sampling.max_tokens))
+        finally:
+            self.ended += 1
+
+
+def acted(**options):
+    """An assistant with such an engine, and the engine."""
+    engine = ActedEngine(**options)
+    processor = DeepseekVLV2Processor.from_pretrained(checkpoint("base"))
+    return Assistant(engine, processor), engine
+
+
+def wait_for(condition, seconds=5.0):
+    """Wait until something is true; whether it ever was."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
