@@ -154,6 +154,7 @@ def test_an_answer_as_json() -> None:
         "prompt_tokens",
         "image_tokens",
         "completion_tokens",
+        "cached_tokens",
         "total_tokens",
     }
 

@@ -20,6 +20,8 @@ not finished raises `EngineError`.
 """
 
 from vl2.engine.assistant import Assistant, Stream
+from vl2.engine.batching import AsyncEvents, BatchingEngine, SyncEvents
+from vl2.engine.limits import Limits
 from vl2.engine.loading import load
 from vl2.engine.requests import (
     Answer,
@@ -34,10 +36,13 @@ from vl2.engine.requests import (
     Usage,
 )
 from vl2.engine.sampling import Sampling
+from vl2.engine.stats import Stats
 
 __all__ = [
     "Answer",
     "Assistant",
+    "AsyncEvents",
+    "BatchingEngine",
     "Candidate",
     "Choice",
     "Delta",
@@ -45,9 +50,12 @@ __all__ = [
     "Event",
     "Events",
     "Finish",
+    "Limits",
     "Request",
     "Sampling",
+    "Stats",
     "Stream",
+    "SyncEvents",
     "Usage",
     "load",
 ]

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from vl2.engine.assistant import Assistant
+from vl2.engine.batching import BatchingEngine
 from vl2.engine.placement import choose_device, choose_dtype
-from vl2.engine.sequential import SequentialEngine
 from vl2.engine.sources import EMBEDDED, find_checkpoint
 from vl2.errors import CheckpointError
 from vl2.model.loading import load_model
@@ -39,7 +39,7 @@ def load(
         InputError: no such device or type.
     """
     model, processor = load_parts(name_or_path, device, dtype)
-    return Assistant(SequentialEngine(model, processor), processor)
+    return Assistant(BatchingEngine(model, processor), processor)
 
 
 def load_parts(

@@ -22,11 +22,13 @@ class Usage:
         prompt_tokens: tokens of the whole conversation, places of pictures included.
         image_tokens: those of them that are places of pictures.
         completion_tokens: tokens of the answer, its end included.
+        cached_tokens: those of the prompt that were known from an earlier request.
     """
 
     prompt_tokens: int
     image_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

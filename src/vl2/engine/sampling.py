@@ -26,6 +26,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("no_repeat_ngram", 0, 2**31 - 1),
     ("no_repeat_window", 0, 2**31 - 1),
 )
+_INTEGERS = ("max_tokens", "top_k", "top_logprobs", "no_repeat_ngram", "no_repeat_window")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Sampling:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        _check_integers(self, ("max_tokens", "top_k", "top_logprobs", "no_repeat_ngram"))
+        _check_integers(self)
         for name, lowest, highest in _RANGES:
             value = getattr(self, name)
             if not _is_number(value) or not lowest <= value <= highest:
@@ -135,8 +136,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _check_integers(sampling: Sampling, names: Iterable[str]) -> None:
-    for name in names:
+def _check_integers(sampling: Sampling) -> None:
+    for name in _INTEGERS:
         value = getattr(sampling, name)
         if not isinstance(value, int) or isinstance(value, bool):
             raise InputError(f"{name} must be a whole number, got {value!r}.")
@@ -173,6 +174,8 @@ def _biases(given: Mapping[int, float]) -> dict[int, float]:
 
 
 def _stops(given: str | Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(given, str | Iterable):
+        raise InputError(f"stop must be a text or several, got {given!r:.100}.")
     stops = (given,) if isinstance(given, str) else tuple(given)
     if len(stops) > MAX_STOPS:
         raise InputError(f"There may be {MAX_STOPS} stop texts at most, got {len(stops)}.")

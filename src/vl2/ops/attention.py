@@ -63,7 +63,10 @@ def faster_kernel(
 
 
 def kernel_width(
-    attend: AttentionFunction, implementation: str | None, query: torch.Tensor, value: torch.Tensor
+    attend: Callable[..., object],
+    implementation: str | None,
+    query: torch.Tensor,
+    value: torch.Tensor,
 ) -> int:
     """Width that the values should have for the attention function, padded with zeros.
 

@@ -1,0 +1,109 @@
+"""Answers that obey a JSON schema, a regular expression or a grammar, through llguidance."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from vl2.errors import EngineError, InputError, MissingExtraError
+
+
+class Constraints:
+    """Makes constraints for one tokenizer.
+
+    Args:
+        tokenizer: the tokenizer of the model.
+        words: size of the model's vocabulary, which may be larger than the tokenizer's.
+        ends: token ids that end an answer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, words: int, ends: Sequence[int]) -> None:
+        self._tokenizer, self._words, self._ends = tokenizer, words, list(ends)
+
+    def make(self, kind: str, text: str) -> Constraint:
+        """A constraint for one answer.
+
+        Args:
+            kind: `json_schema`, `regex` or `grammar`.
+            text: the constraint itself.
+
+        Raises:
+            InputError: it cannot be understood.
+            MissingExtraError: llguidance is not installed.
+        """
+        library = _library()
+        matcher = library.LLMatcher
+        compilers = {
+            "json_schema": matcher.grammar_from_json_schema,
+            "regex": matcher.grammar_from_regex,
+            "grammar": matcher.grammar_from_lark,
+        }
+        try:
+            made = matcher(self._vocabulary, compilers[kind](text), log_level=0)
+        except ValueError as error:
+            raise _refused(kind, str(error)) from error
+        if made.is_error():
+            raise _refused(kind, made.get_error())
+        return Constraint(made, self._words)
+
+    @functools.cached_property
+    def _vocabulary(self) -> Any:  # noqa: ANN401 - an optional library
+        # Takes about a second for a large vocabulary, so only when it is asked for.
+        _library()
+        from llguidance import hf
+
+        return hf.from_tokenizer(self._tokenizer, n_vocab=self._words, eos_token=self._ends)
+
+
+class Constraint:
+    """Follows one answer and says which tokens may come next.
+
+    Args:
+        matcher: llguidance's matcher.
+        words: size of the vocabulary.
+    """
+
+    def __init__(self, matcher: Any, words: int) -> None:  # noqa: ANN401 - an optional library
+        self._matcher = matcher
+        self._mask = torch.zeros((words + 31) // 32, dtype=torch.int32)
+        self._bits = torch.arange(32, dtype=torch.int32)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more may come."""
+        return self._matcher.is_stopped()
+
+    def restrict(self, scores: torch.Tensor) -> None:
+        """Set the scores `[v]` of all tokens that must not come next to minus infinity."""
+        self._matcher.unsafe_compute_mask_ptr(
+            self._mask.data_ptr(), self._mask.numel() * self._mask.element_size()
+        )
+        self._check()
+        allowed = (self._mask[:, None] >> self._bits & 1).flatten()[: len(scores)]
+        scores.masked_fill_(allowed == 0, -torch.inf)
+
+    def accept(self, token: int) -> None:
+        """Take the token that was chosen."""
+        self._matcher.consume_token(token)
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            reason = " ".join(self._matcher.get_error().split())[:300]
+            raise EngineError(f"The constraint of this answer cannot be followed: {reason}")
+
+
+def _library() -> Any:  # noqa: ANN401 - an optional library
+    try:
+        import llguidance
+    except ImportError as error:
+        raise MissingExtraError.for_extra("grammar", "An answer under a constraint") from error
+    return llguidance
+
+
+def _refused(kind: str, reason: str) -> InputError:
+    return InputError(f"The {kind} cannot be understood: {' '.join(reason.split())[:300]}")
