@@ -1,3 +1,4 @@
+import base64
 import json
 
 import numpy as np
@@ -8,7 +9,9 @@ from vl2.errors import InputError
 from vl2.processing.prompt import Prompt
 from vl2.processing.tiling import Grid
 from vl2.synth.export import ROWS, write
-from vl2.train.data import JsonLines, whole_turns
+from vl2.train.data import whole_turns
+from vl2.train.order import Mixture
+from vl2.train.rows import BadRowError, JsonRows
 
 EOS = 9
 
@@ -65,19 +68,23 @@ def answer(lesson):
     return lesson.conversation.messages[-1].parts[-1].text
 
 
+def mixture(path, seed=0):
+    return Mixture([JsonRows(path)], [1.0], seed)
+
+
 def test_every_epoch_has_every_line_once_in_another_order(rows):
-    data = JsonLines(rows, seed=3)
+    data = mixture(rows, seed=3)
     first = [answer(data(index)) for index in range(5)]
     second = [answer(data(index)) for index in range(5, 10)]
     assert sorted(first) == sorted(second) == [f"red {i}" for i in range(5)]
     assert first != second
-    assert first == [answer(JsonLines(rows, seed=3)(index)) for index in range(5)]
+    assert first == [answer(mixture(rows, seed=3)(index)) for index in range(5)]
 
 
 def test_a_bad_line_is_named(rows):
-    rows.write_text('{"messages": [}\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"rows.jsonl, line 1"):
-        JsonLines(rows, seed=0)(0)
+    rows.write_text('\n\n{"messages": [}\n', encoding="utf-8")
+    with pytest.raises(BadRowError, match=r"rows.jsonl, line 3: "):
+        JsonRows(rows)(0)
 
 
 OUTSIDE = [
@@ -90,29 +97,52 @@ OUTSIDE = [
 @pytest.mark.parametrize("message", OUTSIDE)
 def test_a_picture_outside_the_folder_is_refused(rows, message):
     rows.write_text(json.dumps({"messages": [message]}), encoding="utf-8")
-    with pytest.raises(InputError, match="outside the data file's folder"):
-        JsonLines(rows, seed=0)(0)
+    with pytest.raises(BadRowError, match="outside the data file's folder"):
+        JsonRows(rows)(0)
+
+
+def test_pictures_may_lie_in_another_folder_that_is_named(rows, tmp_path):
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    moved = other / "rows.jsonl"
+    rows.rename(moved)
+    source = JsonRows(moved, tmp_path)(0).conversation.images[0].source
+    assert source == str(tmp_path / "red.png")
+
+
+def test_content_parts_and_bytes_are_read(rows):
+    encoded = base64.b64encode((rows.parent / "red.png").read_bytes()).decode()
+    parts = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}},
+        {"type": "image_url", "image_url": {"url": "red.png"}},
+        {"type": "text", "text": "Which?"},
+    ]
+    row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "x"}]}
+    rows.write_text(json.dumps(row), encoding="utf-8")
+    one, two = JsonRows(rows)(0).conversation.images
+    assert one.source == (rows.parent / "red.png").read_bytes()
+    assert two.source == str(rows.parent / "red.png")
 
 
 def test_rendered_rows_are_read(tmp_path):
     write(tmp_path, "train", 0, 2)
-    conversation = JsonLines(tmp_path / ROWS, seed=0)(0).conversation
+    conversation = JsonRows(tmp_path / ROWS)(0).conversation
     (image,) = conversation.images
     with PIL.Image.open(image.source) as picture:
         assert picture.width > 0
 
 
-@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'{"messages": 3}', b"{}"])
+@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'{"messages": 3}', b"{}", b"[]"])
 def test_a_hostile_line_is_told(rows, line):
     rows.write_bytes(line)
-    with pytest.raises(InputError, match="line 1"):
-        JsonLines(rows, seed=0)(0)
+    with pytest.raises(BadRowError, match="line 1"):
+        JsonRows(rows)(0)
 
 
 def test_no_file_and_no_lines_are_told(tmp_path):
     with pytest.raises(InputError, match="no data file"):
-        JsonLines(tmp_path / "none.jsonl", seed=0)
+        JsonRows(tmp_path / "none.jsonl")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n", encoding="utf-8")
     with pytest.raises(InputError, match="no lines"):
-        JsonLines(empty, seed=0)
+        JsonRows(empty)

@@ -11,8 +11,8 @@ from vl2.train.vision import (
     DenseTargets,
     VisionPretraining,
     class_loss,
-    edge_loss,
     collate_dense,
+    edge_loss,
 )
 
 

@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from vl2.synth import Sample
-    from vl2.train.data import Lesson
     from vl2.train.recipe import Recipe
+    from vl2.train.rows import Lesson
     from vl2.train.vision import DensePicture, DenseTargets
 
 
@@ -70,7 +70,6 @@ def _plan(recipe: Recipe, devices: int) -> str:
 def _run(recipe: Recipe, folder: Path) -> Path:
     from vl2.synth import CHARACTERS, COLOURS, SHAPES, vocabulary
     from vl2.synth.answers import COORDINATES
-    from vl2.train.data import JsonLines
     from vl2.train.run import starting_point, train_answers, train_vision
     from vl2.train.vision import DenseNames
 
@@ -79,8 +78,7 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     if recipe.stage == "vision":
         encoder = model.model.vision_tower
         return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), names)
-    rendered = recipe.data == "synth"
-    source = _rendered_lessons(recipe) if rendered else JsonLines(Path(recipe.data), recipe.seed)
+    source = _rendered_lessons(recipe) if recipe.data == "synth" else None
     return train_answers(recipe, folder, model, processor, source, names)
 
 
@@ -95,7 +93,7 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
     from vl2.synth.export import messages
     from vl2.synth.sampling import TASK_WEIGHTS
     from vl2.synth.scene import KINDS
-    from vl2.train.data import Lesson
+    from vl2.train.rows import Lesson
 
     kinds, tasks = recipe.pictures or KINDS, recipe.tasks or TASK_WEIGHTS
 
@@ -106,7 +104,7 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
         drawn = next(picture for picture in pictures if picture.turns)
         conversation = as_conversation(messages(drawn), [drawn.image])
         known = _targets(drawn, recipe.max_tiles or None) if recipe.naming_weight else None
-        return Lesson(conversation, known)
+        return Lesson(conversation, known, divisible=True)
 
     return lesson
 

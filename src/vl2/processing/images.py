@@ -64,6 +64,14 @@ _UPRIGHT = {
 }
 
 
+_SIDEWAYS = (
+    Transpose.TRANSPOSE,
+    Transpose.ROTATE_270,
+    Transpose.TRANSVERSE,
+    Transpose.ROTATE_90,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large a picture may be; checked before anything is decoded.
@@ -105,15 +113,27 @@ def open_image(picture: Picture, *, limits: Limits = DEFAULT_LIMITS) -> PIL.Imag
     picture = as_picture(picture)
     if isinstance(picture, PIL.Image.Image):
         return _decode(picture, f"The picture of {picture.width}x{picture.height} pixels", limits)
-    if isinstance(picture, bytes):
-        name, data = "The picture", picture
-    else:
-        name, data = f"{os.fspath(picture)!r}", _read(picture, limits)
-    if not data:
-        raise ImageError(f"{name} is empty (0 bytes): hand in a whole picture.")
-    _check_bytes(name, len(data), limits)
+    name, data = _named(picture, limits)
     with _open_encoded(data, name, limits) as image:
         return _decode(image, name, limits)
+
+
+def upright_size(picture: Picture, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Width and height that `open_image` would give, from the header alone: no pixel is decoded.
+
+    Raises:
+        ImageError: as `open_image`, but for what only decoding finds.
+        MissingExtraError: a HEIC picture without pillow-heif.
+    """
+    picture = as_picture(picture)
+    if isinstance(picture, PIL.Image.Image):
+        return open_image(picture, limits=limits).size
+    name, data = _named(picture, limits)
+    with _open_encoded(data, name, limits) as image:
+        _check_pixels(name, image.size, limits)
+        width, height = image.size
+        turned = _UPRIGHT.get(_orientation(image)) in _SIDEWAYS
+    return (height, width) if turned else (width, height)
 
 
 def cut(
@@ -181,6 +201,18 @@ def fitted_size(image: tuple[int, int], frame: tuple[int, int]) -> tuple[int, in
     if shape < frame_shape:
         return max(1, round(image[0] / image[1] * frame[1])), frame[1]
     return frame
+
+
+def _named(picture: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str, bytes]:
+    """What to call a picture, and its bytes."""
+    if isinstance(picture, bytes):
+        name, data = "The picture", picture
+    else:
+        name, data = f"{os.fspath(picture)!r}", _read(picture, limits)
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes): hand in a whole picture.")
+    _check_bytes(name, len(data), limits)
+    return name, data
 
 
 def _read(path: str | os.PathLike[str], limits: Limits) -> bytes:

@@ -37,6 +37,35 @@ def draw_curves(log: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=90)
 
 
+def draw_experts(log: Path, picture: Path) -> None:
+    """Draw how the load of each layer's experts went over the steps, one panel a layer.
+
+    Args:
+        log: JSON lines with `step` and `load`, the share of a layer's tokens that each expert got.
+        picture: PNG to write; nothing is written for an empty log.
+    """
+    rows = _last_of_each_step(log)
+    if not rows:
+        return
+    layers, experts = len(rows[0]["load"]), len(rows[0]["load"][0])
+    columns = min(4, layers)
+    lines = -(-layers // columns)
+    figure = Figure(figsize=(4 * columns, 2.6 * lines), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for layer, axis in enumerate(axes[:layers]):
+        loads = [[share * experts for share in row["load"][layer]] for row in rows]
+        shown = axis.imshow(
+            list(zip(*loads, strict=True)), aspect="auto", vmin=0, vmax=3, interpolation="nearest"
+        )
+        axis.set_title(f"mixture layer {layer + 1}", fontsize=9)
+        axis.set_xlabel(f"log lines, steps {rows[0]['step']} to {rows[-1]['step']}", fontsize=8)
+        axis.set_ylabel("expert", fontsize=8)
+    for axis in axes[layers:]:
+        axis.set_visible(False)
+    figure.colorbar(shown, ax=axes, label="load over the mean")
+    figure.savefig(picture, dpi=90)
+
+
 def _last_of_each_step(log: Path) -> list[dict[str, Any]]:
     """Rows by step; a resumed run writes some steps twice, and the later line holds."""
     if not log.is_file():

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch.utils.data import Dataset
 
-from vl2.chat import Conversation, Image, Message, as_conversation
-from vl2.errors import InputError
+from vl2.errors import ContextError, ConversationError, ImageError, InputError
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
 from vl2.train.recipe import Recipe
+from vl2.train.rows import BadRowError, Lesson
 from vl2.train.vision import DenseTargets, stack_targets
 
 Example = TypeVar("Example")
@@ -37,120 +34,62 @@ class Indexed(Dataset[Example]):
         return self._example(index)
 
 
-class JsonLines:
-    """Conversations of a JSONL file, one object with `messages` and maybe `images` a line.
-
-    Picture paths are relative to the file's folder and may not leave it.
-    """
-
-    def __init__(self, path: Path, seed: int) -> None:
-        if not path.is_file():
-            raise InputError(f"There is no data file {path}: give a JSONL file, or 'synth'.")
-        self._path = path
-        self._seed = seed
-        self._starts = _line_starts(path)
-        self._order: tuple[int, NDArray[np.intp]] | None = None
-        if not self._starts:
-            raise InputError(f"The data file {path} has no lines.")
-
-    def __call__(self, index: int) -> Lesson:
-        """The lesson at a place of the endless, reshuffled order of the file's lines."""
-        epoch, place = divmod(index, len(self._starts))
-        number = int(self._order_of(epoch)[place])
-        with self._path.open("rb") as file:
-            file.seek(self._starts[number])
-            line = file.readline()
-        try:
-            row = json.loads(line)
-            conversation = as_conversation(row["messages"], _listed(row.get("images", [])))
-            return Lesson(_with_pictures_inside(conversation, self._path.parent))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            where = f"{self._path}, line {number + 1}"
-            raise InputError(f"A row that cannot be used for training: {where}: {error}") from error
-
-    def _order_of(self, epoch: int) -> NDArray[np.intp]:
-        if self._order is None or self._order[0] != epoch:
-            random = np.random.default_rng([self._seed, epoch])
-            self._order = (epoch, random.permutation(len(self._starts)))
-        return self._order[1]
-
-
-def _line_starts(path: Path) -> list[int]:
-    starts, place = [], 0
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                starts.append(place)
-            place += len(line)
-    return starts
-
-
-def _listed(images: object) -> list[Any]:
-    if not isinstance(images, list):
-        raise InputError(f"images must be a list, got {type(images).__name__}")
-    return images
-
-
-def _with_pictures_inside(conversation: Conversation, root: Path) -> Conversation:
-    """The conversation with the paths of its pictures made absolute, inside `root` only."""
-    messages = []
-    for message in conversation.messages:
-        parts = [
-            Image(_inside(root, part.source))
-            if isinstance(part, Image) and isinstance(part.source, str | os.PathLike)
-            else part
-            for part in message.parts
-        ]
-        messages.append(Message(message.role, tuple(parts)))
-    return Conversation(tuple(messages))
-
-
-def _inside(root: Path, name: str | os.PathLike[str]) -> str:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise InputError(f"the picture {str(name)!r} lies outside the data file's folder")
-    return str(path)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
-    """A conversation to learn from, and what its pictures' patches show where that is known."""
-
-    conversation: Conversation
-    dense: DenseTargets | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedLesson:
-    """A lesson as the model reads it."""
+    """A lesson as the model reads it, and the part of the mixture that it belongs to."""
 
     prompt: Prompt
-    dense: DenseTargets | None
+    dense: DenseTargets | None = None
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that was left out, and why: `NAME: REASON`."""
+
+    reason: str
+
+
+Row = list[EncodedLesson | Skipped]
+"""What one row of a batch holds: one lesson, or several if they are packed."""
 
 
 class Encoder:
-    """Turns the lesson at an index into a prompt with a loss on its answers."""
+    """Turns lessons into prompts with a loss on their answers."""
 
-    def __init__(
-        self,
-        source: Callable[[int], Lesson],
-        processor: DeepseekVLV2Processor,
-        recipe: Recipe,
-    ) -> None:
-        self._source = source
+    def __init__(self, processor: DeepseekVLV2Processor, recipe: Recipe) -> None:
         self._processor = processor
         self._recipe = recipe
 
-    def __call__(self, index: int) -> EncodedLesson:
-        lesson = self._source(index)
+    def __call__(self, read: Callable[[int], Lesson], index: int) -> EncodedLesson | Skipped:
+        """The lesson that `read` finds at an index, or why it cannot be learnt from.
+
+        Raises:
+            InputError: a lesson without a name, which is not the user's data, cannot be used.
+        """
+        try:
+            lesson = read(index)
+        except BadRowError as error:
+            return Skipped(str(error))
+        try:
+            return self._encoded(lesson)
+        except (ContextError, ConversationError, ImageError) as error:
+            if not lesson.name:
+                raise
+            return Skipped(str(BadRowError(lesson.name, error)))
+
+    def _encoded(self, lesson: Lesson) -> EncodedLesson:
         recipe, eos = self._recipe, self._processor.tokenizer.eos_token_id
         prompt = self._processor.encode(
             lesson.conversation,
             max_tiles=recipe.max_tiles or None,
             generate=False,
             mask_prompt=recipe.mask_prompt,
+            max_tokens=None if lesson.divisible else recipe.max_tokens,
         )
-        return EncodedLesson(whole_turns(prompt, recipe.max_tokens, eos), lesson.dense)
+        if lesson.divisible:
+            prompt = whole_turns(prompt, recipe.max_tokens, eos)
+        return EncodedLesson(prompt, lesson.dense, lesson.part)
 
 
 def whole_turns(prompt: Prompt, max_tokens: int, eos: int) -> Prompt:
@@ -169,24 +108,80 @@ def whole_turns(prompt: Prompt, max_tokens: int, eos: int) -> Prompt:
             "up to its first answer after the last picture: raise max_tokens."
         )
     end = int(ends[-1]) + 1
-    return Prompt(
+    return replace(
+        prompt,
         token_ids=prompt.token_ids[:end],
         image_mask=prompt.image_mask[:end],
         supervised=prompt.supervised[:end],
-        pixel_values=prompt.pixel_values,
-        grids=prompt.grids,
     )
 
 
 class Collator:
-    """Pads prompts on the right into the arguments of the model's forward pass."""
+    """Puts rows into the arguments of the model's forward pass, padded on the right.
 
-    def __init__(self, processor: DeepseekVLV2Processor) -> None:
+    Beside those a batch holds what the Trainer takes out again: `skipped`, the reasons of rows
+    that were left out; `documents`, how many lessons there are; `parts` `[b, t]`, the part of the
+    mixture that each token belongs to; and `dense`, labels of patches, where they are known.
+
+    Args:
+        processor: knows the padding.
+        packed: whether rows hold several lessons, which must not see each other.
+        max_tokens: length of packed rows.
+    """
+
+    def __init__(
+        self, processor: DeepseekVLV2Processor, *, packed: bool = False, max_tokens: int = 0
+    ) -> None:
         self._processor = processor
+        self._packed = packed
+        self._max_tokens = max_tokens
 
-    def __call__(self, lessons: Sequence[EncodedLesson]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+        skipped = [item.reason for row in rows for item in row if isinstance(item, Skipped)]
+        found = [[item for item in row if isinstance(item, EncodedLesson)] for row in rows]
+        lessons = [lesson for row in found for lesson in row]
+        batch = self._packed_rows(found) if self._packed or not lessons else self._rows(lessons)
+        dense = [lesson.dense for lesson in lessons if lesson.dense is not None]
+        if dense:
+            batch["dense"] = stack_targets(dense)
+        return {**batch, "documents": len(lessons), "skipped": skipped}
+
+    def _rows(self, lessons: list[EncodedLesson]) -> dict[str, Any]:
         prompts = [lesson.prompt for lesson in lessons]
         batch = dict(self._processor.collate(prompts, padding_side="right", labels=True))
         batch["labels"][:, 0] = -100  # nothing comes before the first token to predict it from
-        targets = [lesson.dense for lesson in lessons if lesson.dense is not None]
-        return {**batch, "dense": stack_targets(targets)} if targets else batch
+        parts = torch.tensor([lesson.part for lesson in lessons])
+        batch["parts"] = parts[:, None].expand_as(batch["labels"])
+        return batch
+
+    def _packed_rows(self, rows: list[list[EncodedLesson]]) -> dict[str, Any]:
+        length = max([self._max_tokens, *(sum(len(x.prompt) for x in row) for row in rows)])
+        shape = (len(rows), max(1, length))
+        ids = torch.full(shape, self._processor.vocabulary.ids.pad)
+        labels = torch.full(shape, -100)
+        documents, parts = (torch.zeros(shape, dtype=torch.long) for _ in range(2))
+        number = 0
+        for line, row in enumerate(rows):
+            start = 0
+            for lesson in row:
+                number += 1
+                place = (line, slice(start, start + len(lesson.prompt)))
+                ids[place] = torch.from_numpy(lesson.prompt.token_ids)
+                labels[place] = torch.from_numpy(lesson.prompt.labels())
+                labels[line, start] = -100  # what comes before is another document
+                documents[place], parts[place] = number, lesson.part
+                start += len(lesson.prompt)
+        batch = {"input_ids": ids, "labels": labels, "document_ids": documents, "parts": parts}
+        prompts = [lesson.prompt for row in rows for lesson in row]
+        return {**batch, **_pictures(prompts)}
+
+
+def _pictures(prompts: list[Prompt]) -> dict[str, torch.Tensor]:
+    grids = [prompt.images_spatial_crop for prompt in prompts if prompt.grids]
+    if not grids:
+        return {}
+    pixels = [prompt.pixel_values for prompt in prompts if prompt.grids]
+    return {
+        "pixel_values": torch.from_numpy(np.concatenate(pixels)),
+        "images_spatial_crop": torch.from_numpy(np.concatenate(grids)),
+    }

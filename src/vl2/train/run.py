@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import set_seed
 
 from vl2.errors import CheckpointError, InputError
@@ -16,13 +17,17 @@ from vl2.model.vision import DeepseekVLV2VisionModel
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import candidate_resolutions
 from vl2.train.attention import use_cpu_training_attention
-from vl2.train.data import Collator, Encoder, Indexed, Lesson
+from vl2.train.data import Collator, Indexed
+from vl2.train.feeding import mixed_rows, open_mixture, part_names, rendered_rows
 from vl2.train.initial import initialise
 from vl2.train.naming import NameTokens, NamingRows
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
+from vl2.train.parallel import device_count
 from vl2.train.recipe import Recipe
+from vl2.train.rows import Lesson
+from vl2.train.skipping import SkippedRows
 from vl2.train.tokenizer import build_tokenizer, coordinate_tokens
-from vl2.train.trainer import run_stage
+from vl2.train.trainer import claim, run_stage
 from vl2.train.vision import (
     DenseNames,
     DensePicture,
@@ -81,7 +86,9 @@ def train_vision(
         use_cpu_training_attention(encoder)
     model = VisionPretraining(encoder, encoder.config.width, names)
     dataset = Indexed(dense, recipe.steps * recipe.batch_size * recipe.accumulate)
-    run_stage(recipe, folder, model, dataset, collate_dense)
+    claim(folder, recipe)
+    skipped = SkippedRows(folder, recipe.max_skipped)
+    run_stage(recipe, folder, model, dataset, collate_dense, skipped)
     final = folder / FINAL / ENCODER
     final.parent.mkdir(exist_ok=True)
     save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, final)
@@ -93,17 +100,18 @@ def train_answers(
     folder: Path,
     model: DeepseekVLV2ForCausalLM,
     processor: DeepseekVLV2Processor,
-    source: Callable[[int], Lesson],
+    source: Callable[[int], Lesson] | None,
     names: DenseNames,
 ) -> Path:
-    """Stage `sft`: teach the whole model to answer.
+    """Stages `align`, `pretrain` and `sft`: teach a model to answer.
 
     Args:
         recipe: the resolved recipe.
         folder: of the run.
         model: trained in place.
         processor: of the model.
-        source: the lesson at an index; with `naming_weight` it must know its dense labels.
+        source: the rendered lesson at an index, with its dense labels where `naming_weight` needs
+            them; None for the files that the recipe names.
         names: words of the classes of the dense labels.
 
     Returns:
@@ -112,15 +120,21 @@ def train_answers(
     if recipe.bf16 and not torch.cuda.is_available():
         use_cpu_training_attention(model)
     model.config.language_config.aux_loss_alpha = recipe.balance_weight
-    encode = Encoder(source, processor, recipe)
-    dataset = Indexed(encode, recipe.steps * recipe.batch_size * recipe.accumulate)
-    learner = model
+    learner: nn.Module = model
     if recipe.naming_weight:
         # The answers' loss is divided by all tokens of a step; this one by the passes of a step.
-        weight = recipe.naming_weight / recipe.accumulate
+        weight = recipe.naming_weight / recipe.passes(device_count())
         words = _name_tokens(processor, names)
         learner = NamingRows(model, words, len(names.characters), weight)
-    run_stage(recipe, folder, learner, dataset, Collator(processor))
+    collate = Collator(processor, packed=recipe.packing, max_tokens=recipe.max_tokens)
+    claim(folder, recipe)
+    skipped = SkippedRows(folder, recipe.max_skipped)
+    if source is None:
+        mixture = open_mixture(recipe)
+        dataset = mixed_rows(mixture, processor, recipe, model.config, folder, skipped)
+    else:
+        dataset = rendered_rows(source, processor, recipe)
+    run_stage(recipe, folder, learner, dataset, collate, skipped, part_names(recipe))
     final = folder / FINAL
     model.bfloat16()
     model.save_pretrained(final)

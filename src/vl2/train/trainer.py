@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from vl2.errors import InputError
 from vl2.model.loading import load_model
-from vl2.model.loss import supervised_positions
+from vl2.model.loss import next_labels, supervised_positions
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
-from vl2.train.curves import draw_curves
+from vl2.train.averages import Averages
+from vl2.train.curves import draw_curves, draw_experts
+from vl2.train.experts import EXPERTS_NAME, ExpertWatch
 from vl2.train.optim import adamw
+from vl2.train.parallel import device_count, is_first, total
 from vl2.train.recipe import Recipe, load_recipe
 from vl2.train.schedule import learning_rate_factor
+from vl2.train.skipping import SkippedRows
 
 LOG_NAME = "log.jsonl"
 RECIPE_NAME = "recipe.yaml"
@@ -32,22 +37,37 @@ class StageTrainer(Trainer):
     The order of the data is that of the dataset's indices: the dataset itself is the shuffle, so
     that any index can be rendered alone. What a model returns beside its loss as scalars is
     averaged into the log.
+
+    Args:
+        recipe: the resolved recipe.
+        folder: of the run.
+        learner: returns a dict or output with `loss`.
+        dataset: as many rows as the steps consume, in their order.
+        skipped: takes the rows that could not be read.
+        parts: names of the parts of the data whose losses are told apart.
+        arguments: the Trainer's own.
     """
 
     def __init__(
         self,
         recipe: Recipe,
+        folder: Path,
         learner: nn.Module,
         dataset: Dataset[Any],
+        skipped: SkippedRows,
+        parts: Sequence[str] = (),
         **arguments: Any,  # noqa: ANN401 - Trainer's own
     ) -> None:
         super().__init__(model=learner, train_dataset=dataset, **arguments)
         self._recipe = recipe
+        self._folder = folder
         self._learner = learner
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._load = torch.zeros(())
-        self.add_callback(_AfterEachStep(self.balance_experts))
+        self._skipped = skipped
+        self._parts = parts
+        self._documents = 0
+        self._averages = Averages()
+        self._experts = ExpertWatch(learner, recipe.bias_step, self._averages)
+        self.add_callback(_AfterEachStep(self._end_step))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -66,6 +86,17 @@ class StageTrainer(Trainer):
         dataset: Any = train_dataset or self.train_dataset
         return SequentialSampler(dataset)
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | int | None]:
+        """The passes of a step; notes what rows were skipped and how many documents there are."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for batch in batches:
+            self._skipped.add(batch.pop("skipped", ()))
+        documents = torch.tensor(sum(batch.get("documents", 0) for batch in batches), device=device)
+        self._documents = max(1, int(total(documents)))
+        return batches, items
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -73,50 +104,64 @@ class StageTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:  # noqa: ANN401 - Trainer's signature
+        inputs = dict(inputs)
+        documents, parts = inputs.pop("documents", None), inputs.pop("parts", None)
         if "labels" in inputs:
             # Logits only where a label waits for them; routers tell whom they chose.
-            keep = supervised_positions(inputs["labels"])
-            inputs = {**inputs, "logits_to_keep": keep, "output_router_logits": True}
+            inputs["logits_to_keep"] = supervised_positions(inputs["labels"])
+            inputs["output_router_logits"] = True
+        if documents is not None:
+            inputs["balance_share"] = documents / self._documents
         computed: Any = super().compute_loss(
             model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
         loss, outputs = computed
         if outputs.get("expert_load") is not None:
-            self._load = self._load + outputs["expert_load"]
+            self._experts.add(outputs["expert_load"].detach())
         for name, value in outputs.items():
             if name != "loss" and isinstance(value, torch.Tensor) and value.ndim == 0:
-                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
-        self._count += 1
+                self._averages.add(name, value)
+        if self._parts and parts is not None:
+            self._add_parts(outputs["logits"].detach(), inputs, parts)
         return (loss, outputs) if return_outputs else loss
+
+    def _add_parts(self, logits: torch.Tensor, inputs: dict[str, Any], parts: torch.Tensor) -> None:
+        """Note the cross-entropy of each part of the data, in steps that are logged."""
+        if (self.state.global_step + 1) % self._recipe.log_every:
+            return
+        kept = inputs["logits_to_keep"]
+        losses = cross_entropy(
+            logits.float(), next_labels(inputs["labels"])[kept], reduction="none"
+        )
+        for number, name in enumerate(self._parts):
+            chosen = parts[kept] == number
+            self._averages.add(f"loss_{name}", losses[chosen].sum(), chosen.sum())
+
+    def _end_step(self) -> None:
+        self._experts.end_step()
+        self._skipped.settle()
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
         # The Trainer would match the official names of the file with the names in memory, find
         # none, and go on with untrained weights after a warning.
+        if self.is_distributed_loading_by_transformers:
+            return  # its weights were loaded from this checkpoint, shard by shard
         if isinstance(self._learner, DeepseekVLV2ForCausalLM):
             saved = load_model(Path(resume_from_checkpoint), device="cpu", dtype=torch.float32)
             self._learner.load_state_dict(saved.state_dict())
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
-    def balance_experts(self) -> None:
-        """Move the routers' correction bias against the load since the last step (noaux_tc)."""
-        load, self._load = self._load, torch.zeros(())
-        if load.ndim == 0:
-            return
-        self._sums["busiest_expert"] = self._sums.get("busiest_expert", 0.0) + float(
-            (load.max(dim=-1).values / load.mean(dim=-1)).mean()
-        )
-        if self._recipe.bias_step:
-            correct: Any = self._learner.correct_router_biases
-            correct(load, self._recipe.bias_step)
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs and self._count:
-            logs.update({name: total / self._count for name, total in self._sums.items()})
-            self._sums.clear()
-            self._count = 0
+        if "loss" in logs:
+            logs.update(self._averages.take())
+            logs["skipped_rows"] = len(self._skipped)
+            if self.is_world_process_zero():
+                self._experts.write(self._folder, self.state.global_step)
+            else:
+                self._experts.forget()
         super().log(logs, start_time)
 
 
@@ -144,15 +189,36 @@ class Journal(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and state.is_world_process_zero:
             with (self._folder / LOG_NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
-    def on_save(self, *args: object, **kwargs: object) -> None:
-        draw_curves(self._folder / LOG_NAME, self._folder / "curves.png")
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: Any,  # noqa: ANN401
+        control: Any,  # noqa: ANN401
+        **kwargs: object,
+    ) -> None:
+        if state.is_world_process_zero:
+            recipe = self._folder / RECIPE_NAME
+            copy = self._folder / f"checkpoint-{state.global_step}" / RECIPE_NAME
+            copy.write_text(recipe.read_text(encoding="utf-8"), encoding="utf-8")
+            self._draw()
 
-    def on_train_end(self, *args: object, **kwargs: object) -> None:
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: Any,  # noqa: ANN401
+        control: Any,  # noqa: ANN401
+        **kwargs: object,
+    ) -> None:
+        if state.is_world_process_zero:
+            self._draw()
+
+    def _draw(self) -> None:
         draw_curves(self._folder / LOG_NAME, self._folder / "curves.png")
+        draw_experts(self._folder / EXPERTS_NAME, self._folder / "experts.png")
 
 
 def run_stage(
@@ -161,7 +227,8 @@ def run_stage(
     model: nn.Module,
     dataset: Dataset[Any],
     collate: Callable[[Sequence[Any]], dict[str, Any]],
-    callbacks: Sequence[TrainerCallback] = (),
+    skipped: SkippedRows,
+    parts: Sequence[str] = (),
 ) -> None:
     """Train `model` in place for the recipe's steps, resuming what an earlier run left.
 
@@ -171,44 +238,56 @@ def run_stage(
         model: returns a dict or output with `loss`.
         dataset: as many examples as the steps consume, in their order.
         collate: makes a batch of examples.
-        callbacks: of the stage, beside the journal.
+        skipped: takes the rows that could not be read.
+        parts: names of the parts of the data whose losses are told apart.
 
     Raises:
         InputError: the folder holds a run of another recipe.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe)
+    claim(folder, recipe)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     trainer = StageTrainer(
         recipe,
+        folder,
         model,
         dataset,
-        args=_arguments(recipe, folder),
+        skipped,
+        parts,
+        args=_arguments(recipe, folder, model),
         data_collator=collate,
-        callbacks=[Journal(folder), *callbacks],
+        callbacks=[Journal(folder)],
     )
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
 
 
-def _claim(folder: Path, recipe: Recipe) -> None:
+def claim(folder: Path, recipe: Recipe) -> None:
+    """Take a folder for a run, or go on with the run of this recipe that it holds.
+
+    Raises:
+        InputError: it holds a run of another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     saved = folder / RECIPE_NAME
     if saved.is_file() and load_recipe(str(saved)) != recipe:
         raise InputError(
             f"{folder} holds a run of another recipe: give another folder with --output, or "
             f"delete it to start over ({saved} tells what it was)."
         )
-    saved.write_text(recipe.as_yaml(), encoding="utf-8")
+    if is_first():
+        saved.write_text(recipe.as_yaml(), encoding="utf-8")
 
 
-def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
+def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArguments:
+    # A model that is sharded brings its own mixed precision.
+    sharded = getattr(model, "is_distributed_loading_by_transformers", False)
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulate,
+        gradient_accumulation_steps=recipe.passes(device_count()),
         max_grad_norm=recipe.clip,
-        bf16=recipe.bf16,
+        bf16=recipe.bf16 and not sharded,
         use_cpu=not torch.cuda.is_available(),
         seed=recipe.seed,
         logging_steps=recipe.log_every,
@@ -221,7 +300,7 @@ def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
     )
 
 
-def _last_whole_checkpoint(folder: Path) -> str | None:
+def last_whole_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end: the Trainer's state comes last."""
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
         if (checkpoint / "trainer_state.json").is_file():

@@ -1,0 +1,183 @@
+"""From a recipe's data to the rows of its batches, on one device or many."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from vl2.errors import InputError
+from vl2.model.configuration import DeepseekVLV2Config
+from vl2.model.sizes import model_sizes
+from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.train.data import Encoder, Indexed, Row
+from vl2.train.measure import Measurer, Sizes, measure
+from vl2.train.order import Mixture
+from vl2.train.packing import Cost, Packing, deal
+from vl2.train.parallel import device_count, is_first, wait_for_all
+from vl2.train.recipe import Recipe
+from vl2.train.rows import JsonRows, Lesson, Rows
+from vl2.train.shards import TarRows, find_shards
+from vl2.train.skipping import SkippedRows
+
+SIZES_NAME = "sizes.npz"
+
+
+def open_rows(path: Path, root: Path | None = None) -> Rows:
+    """The rows of a JSONL file, of a tar shard, or of a folder of shards.
+
+    Args:
+        path: of them.
+        root: folder of the pictures that a JSONL file names; None for its own.
+
+    Raises:
+        InputError: there are none.
+    """
+    if path.is_dir():
+        return TarRows(find_shards(path))
+    if path.suffix == ".tar":
+        return TarRows([path])
+    return JsonRows(path, root)
+
+
+def open_mixture(recipe: Recipe) -> Mixture:
+    """All data of a recipe, in the order in which it is learnt from."""
+    weights = {recipe.data: 1.0} if isinstance(recipe.data, str) else recipe.data
+    if not weights:
+        raise InputError("The recipe names no data: give it the path of a JSONL file.")
+    root = Path(recipe.pictures_root) if recipe.pictures_root else None
+    parts = [open_rows(Path(path), root) for path in weights]
+    return Mixture(parts, list(weights.values()), recipe.seed)
+
+
+def part_names(recipe: Recipe) -> tuple[str, ...]:
+    """Short names of the parts of a mixture, in order; none if there is only one."""
+    if isinstance(recipe.data, str) or len(recipe.data) < 2:
+        return ()
+    return tuple(Path(path).stem for path in recipe.data)
+
+
+def rendered_rows(
+    lesson: Callable[[int], Lesson], processor: DeepseekVLV2Processor, recipe: Recipe
+) -> Dataset[Row]:
+    """A row for each lesson of an endless source."""
+    encode = Encoder(processor, recipe)
+    count = recipe.steps * rows_of_a_step(recipe)
+    return Indexed(lambda index: [encode(lesson, index)], count)
+
+
+def rows_of_a_step(recipe: Recipe) -> int:
+    """Rows of an optimizer step, all devices together."""
+    devices = device_count()
+    return recipe.passes(devices) * recipe.batch_size * devices
+
+
+def mixed_rows(
+    mixture: Mixture,
+    processor: DeepseekVLV2Processor,
+    recipe: Recipe,
+    config: DeepseekVLV2Config,
+    folder: Path,
+    skipped: SkippedRows,
+) -> Dataset[Row]:
+    """The rows of a mixture of files, packed if the recipe says so, dealt if there are devices.
+
+    Both need to know how long rows are; then all are measured first, once for a run.
+
+    Args:
+        mixture: the data.
+        processor: of the model.
+        recipe: says what a row holds.
+        config: of the model; what tokens and tiles cost.
+        folder: of the run, which keeps the sizes.
+        skipped: takes the rows that cannot be learnt from.
+    """
+    encode, count = Encoder(processor, recipe), recipe.steps * rows_of_a_step(recipe)
+    if not recipe.packing and device_count() == 1:
+        return Indexed(lambda index: [encode(mixture, index)], count)
+    measurer = Measurer(mixture.row, len(mixture), processor, recipe)
+    sizes = _kept_sizes(measurer, recipe, folder)
+    skipped.add(sizes.reasons)
+    skipped.settle()
+    cost = Cost.of(model_sizes(config))
+    if recipe.packing:
+        packing = Packing(mixture.number, sizes, recipe.max_tokens, cost)
+        documents, size = packing.row, packing.size
+    else:
+        documents, size = _singles(mixture, sizes)
+    place = _Dealt(recipe, size, cost) if device_count() > 1 else lambda index: index
+
+    def row(index: int) -> Row:
+        return [encode(mixture.row, number) for number in documents(place(index))]
+
+    return Indexed(row, count)
+
+
+def _singles(
+    mixture: Mixture, sizes: Sizes
+) -> tuple[Callable[[int], tuple[int, ...]], Callable[[int], tuple[int, int]]]:
+    def documents(index: int) -> tuple[int, ...]:
+        return (mixture.number(index),)
+
+    def size(index: int) -> tuple[int, int]:
+        number = mixture.number(index)
+        return int(sizes.tokens[number]), int(sizes.tiles[number])
+
+    return documents, size
+
+
+class _Dealt:
+    """Where the row at a place of the reading order lies in the sequence of rows."""
+
+    def __init__(self, recipe: Recipe, size: Callable[[int], tuple[int, int]], cost: Cost) -> None:
+        self._batch_size = recipe.batch_size
+        self._rows = rows_of_a_step(recipe)
+        self._size = size
+        self._cost = cost
+        self._known: tuple[int, list[int]] | None = None
+
+    def __call__(self, index: int) -> int:
+        step, place = divmod(index, self._rows)
+        if self._known is None or self._known[0] != step:
+            rows = range(step * self._rows, (step + 1) * self._rows)
+            tokens, tiles = np.array([self._size(row) for row in rows]).T
+            order = deal(self._cost(tokens, tiles).tolist(), device_count(), self._batch_size)
+            self._known = (step, order)
+        return step * self._rows + self._known[1][place]
+
+
+def _kept_sizes(measurer: Measurer, recipe: Recipe, folder: Path) -> Sizes:
+    """The sizes of all rows, measured by the first process and kept in the folder of the run."""
+    file, print_ = folder / SIZES_NAME, _fingerprint(measurer, recipe)
+    if is_first() and (not file.is_file() or _read(file)[1] != print_):
+        sizes = measure(measurer, recipe.workers)
+        written = file.with_suffix(".part.npz")
+        reasons = json.dumps(sizes.reasons)
+        np.savez(written, tokens=sizes.tokens, tiles=sizes.tiles, reasons=reasons, of=print_)
+        written.replace(file)
+    wait_for_all()
+    return _read(file)[0]
+
+
+def _read(file: Path) -> tuple[Sizes, str]:
+    with np.load(file, allow_pickle=False) as kept:
+        reasons = tuple(json.loads(str(kept["reasons"])))
+        return Sizes(kept["tokens"], kept["tiles"], reasons), str(kept["of"])
+
+
+def _fingerprint(measurer: Measurer, recipe: Recipe) -> str:
+    """What the sizes depend on: the files, what fits into a row, the tokenizer."""
+    paths = [recipe.data] if isinstance(recipe.data, str) else list(recipe.data)
+    files = [
+        file
+        for path in map(Path, paths)
+        for file in (find_shards(path) if path.is_dir() else [path])
+    ]
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    settings = (len(measurer), recipe.max_tokens, recipe.max_tiles, recipe.mask_prompt)
+    told = json.dumps([stamps, settings, measurer.vocabulary_size])
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""Which documents share a row, and which rows a device gets.
+
+Two things are balanced, because ranks wait for each other in every pass: the tokens of the language
+model and the tiles of the vision encoder, weighed by what each costs (paper, section 4.3: image
+tiles are balanced over data-parallel ranks). First documents are packed so that rows cost alike;
+then the rows of a step are dealt to ranks and passes. Neither depends on how many devices there
+are more than it must: the rows of a step are the same rows on any number of them, and so are the
+loss and its gradients, to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vl2.errors import InputError
+from vl2.model.sizes import ModelSizes
+from vl2.train.measure import Sizes
+
+_ROWS_AT_ONCE = 128
+"""Rows that are packed together. More balance better; fewer mix the data's order less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a token and a tile cost, in any one unit."""
+
+    token: float
+    tile: float
+
+    @classmethod
+    def of(cls, sizes: ModelSizes) -> Cost:
+        """The operations of a model."""
+        return cls(float(sizes.flops_per_token), float(sizes.flops_per_tile))
+
+    def __call__(self, tokens: NDArray[np.int64], tiles: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.token * tokens + self.tile * tiles
+
+
+class Packing:
+    """The endless sequence of rows, each a tuple of document numbers.
+
+    Args:
+        order: the document at each place of the endless order.
+        sizes: of the documents; those with 0 tokens are left out.
+        max_tokens: that a row holds.
+        cost: of tokens and tiles.
+
+    Raises:
+        InputError: no document can be learnt from.
+    """
+
+    def __init__(
+        self, order: Callable[[int], int], sizes: Sizes, max_tokens: int, cost: Cost
+    ) -> None:
+        if not sizes.tokens.any():
+            raise InputError("None of the rows can be learnt from.")
+        self._order = order
+        self._sizes = sizes
+        self._max_tokens = max_tokens
+        self._cost = cost(sizes.tokens, sizes.tiles)
+        self._rows: list[tuple[int, ...]] = []
+        self._next = 0
+        self._left: list[int] = []
+
+    def row(self, index: int) -> tuple[int, ...]:
+        """The documents of a row; those before it are packed first, once."""
+        while len(self._rows) <= index:
+            self._pack_some()
+        return self._rows[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Tokens and tiles of a row."""
+        documents = list(self.row(index))
+        return int(self._sizes.tokens[documents].sum()), int(self._sizes.tiles[documents].sum())
+
+    def _pack_some(self) -> None:
+        documents, self._left = self._left, []
+        room = _ROWS_AT_ONCE * self._max_tokens - int(self._sizes.tokens[documents].sum())
+        while room > 0:
+            document = self._order(self._next)
+            self._next += 1
+            if self._sizes.tokens[document]:
+                documents.append(document)
+                room -= int(self._sizes.tokens[document])
+        rows, self._left = self._packed(documents)
+        self._rows += rows
+
+    def _packed(self, documents: list[int]) -> tuple[list[tuple[int, ...]], list[int]]:
+        """Rows of equal cost, and the documents that found no room.
+
+        The dearest document comes first, and goes to the cheapest row that has room for it.
+        """
+        cost, tokens = self._cost, self._sizes.tokens
+        rows: list[list[int]] = [[] for _ in range(_ROWS_AT_ONCE)]
+        taken = np.zeros(_ROWS_AT_ONCE, dtype=np.int64)
+        worth = np.zeros(_ROWS_AT_ONCE)
+        left = []
+        for document in sorted(documents, key=lambda d: -cost[d]):
+            fits = taken + tokens[document] <= self._max_tokens
+            if not fits.any():
+                left.append(document)
+                continue
+            row = int(np.where(fits, worth, np.inf).argmin())
+            rows[row].append(document)
+            taken[row] += tokens[document]
+            worth[row] += cost[document]
+        waiting = set(left)
+        left = [document for document in documents if document in waiting]
+        return [tuple(row) for row in rows if row], left
+
+
+def deal(costs: Sequence[float], ranks: int, batch_size: int) -> list[int]:
+    """In which order the rows of a step are to be read, so that ranks have equal work.
+
+    A loader hands consecutive batches to the ranks in turn. Rows of like cost go to one pass; in a
+    pass each row goes, the dearest first, to the rank with the least work that still has a place.
+
+    Args:
+        costs: of the rows of a step, a multiple of `ranks * batch_size`.
+        ranks: devices that wait for each other.
+        batch_size: rows of a pass on one of them.
+
+    Returns:
+        The rows' numbers in reading order.
+    """
+    by_cost = sorted(range(len(costs)), key=lambda row: -costs[row])
+    dealt = []
+    for start in range(0, len(costs), ranks * batch_size):
+        hands: list[list[int]] = [[] for _ in range(ranks)]
+        work = [0.0] * ranks
+        for row in by_cost[start : start + ranks * batch_size]:
+            free = [rank for rank in range(ranks) if len(hands[rank]) < batch_size]
+            rank = min(free, key=lambda rank: work[rank])
+            hands[rank].append(row)
+            work[rank] += costs[row]
+        dealt += [row for hand in hands for row in hand]
+    return dealt
+
+
+def slowest_over_mean(costs: Sequence[float], ranks: int, batch_size: int) -> float:
+    """How much longer a step takes than if the work were even, for rows in reading order.
+
+    In each pass all ranks wait for the one with the most work.
+    """
+    work = np.asarray(costs).reshape(-1, ranks, batch_size).sum(axis=2)
+    return float(work.max(axis=1).sum() / work.mean(axis=1).sum())
