@@ -113,6 +113,7 @@ class DeepseekVLV2VisionConfig(_OfficialConfig):
         "num_hidden_layers": "layers",
         "num_attention_heads": "heads",
     }
+    base_model_fsdp_plan: ClassVar = {"blocks.*": "free_full_weight"}
     # Switches of the original's timm-like class, at their only working value in every release.
     ignored_keys = frozenset(
         [
@@ -401,6 +402,7 @@ class DeepseekVLV2Config(_OfficialConfig):
 
     model_type = "deepseek_vl_v2"
     attribute_map: ClassVar = {"text_config": "language_config"}
+    base_model_fsdp_plan: ClassVar = {}  # those of the parts, and the rest as one
     # Parts that are models of their own, with attention to be chosen.
     sub_configs: ClassVar[Any] = {  # pyrefly: ignore[bad-override]
         "vision_config": DeepseekVLV2VisionConfig,

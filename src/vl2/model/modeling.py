@@ -118,16 +118,19 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
         encoded = (mm_encoder_outputs or {}).get("image")
         if encoded is None and pixel_values is not None and pixel_values.shape[0] > 0:
             encoded = self.encode_images(pixel_values, images_spatial_crop)
+        blank = None
+        if encoded is None and self.training and others_may_have_pictures():
+            blank = self._blank_picture()
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         rows = None
         if encoded is not None:
             rows = torch.cat(list(encoded["pooler_output"]))
             inputs_embeds = place_rows(inputs_embeds, self.image_slots(input_ids), rows)
-        elif self.training and others_may_have_pictures():
-            inputs_embeds = inputs_embeds + 0.0 * self._blank_picture(inputs_embeds).sum()
-        if encoded is None and input_ids is not None and self._starts(input_ids, past_key_values):
+        elif input_ids is not None and self._starts(input_ids, past_key_values):
             refuse_slots(self.image_slots(input_ids))
+        if blank is not None:
+            inputs_embeds = inputs_embeds + 0.0 * blank.sum().to(inputs_embeds.dtype)
         outputs = self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -149,10 +152,10 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
             )
         return input_ids == self.config.image_token_id
 
-    def _blank_picture(self, like: torch.Tensor) -> torch.Tensor:
-        """Rows of one blank picture, so that this rank runs the encoder as the others do."""
+    def _blank_picture(self) -> torch.Tensor:
+        """Rows of one blank picture, so that this rank runs the encoder when the others do."""
         size = self.config.vision_config.image_size
-        pixels = like.new_zeros(2, 3, size, size)
+        pixels = self.image_newline.new_zeros(2, 3, size, size)
         encoded = self.encode_images(pixels, torch.ones(1, 2, dtype=torch.long))
         return torch.cat(list(encoded.pooler_output))  # pyrefly: ignore[bad-argument-type]
 
@@ -178,6 +181,7 @@ class DeepseekVLV2ForCausalLM(DeepseekVLV2PreTrainedModel, GenerationMixin):
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
+    _fsdp_plan = {"lm_head": "keep_full_weight"}
     _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}  # pyrefly: ignore[bad-assignment]
 
     def __init__(self, config: DeepseekVLV2Config) -> None:
