@@ -1,10 +1,11 @@
 """An engine that writes numbered words at a pace, and tells what became of each request."""
 
+import asyncio
 import time
 
 from golden import checkpoint
 
-from vl2.engine import Assistant, Delta, Finish, Usage
+from vl2.engine import Assistant, Delta, Finish, Stats, Usage
 from vl2.errors import EngineError
 from vl2.processing.processor import DeepseekVLV2Processor
 
@@ -32,7 +33,10 @@ class ActedEngine:
         self.defect_at = defect_at
         self.begun = self.finished = self.ended = self.words = 0
 
-    def generate(self, request):
+    def stats(self):
+        return Stats()
+
+    async def stream(self, request):
         self.begun += 1
         try:
             for index in range(request.sampling.max_tokens):
@@ -40,7 +44,7 @@ class ActedEngine:
                     raise EngineError("The answer failed.")
                 if index == self.defect_at:
                     raise ZeroDivisionError(DEFECT)
-                time.sleep(self.pace)
+                await asyncio.sleep(self.pace)
                 self.words += 1
                 yield Delta(self.word)
             self.finished += 1

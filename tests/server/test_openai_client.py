@@ -214,3 +214,111 @@ def test_the_openapi_document_names_every_route(server):
         document["paths"]
     )
     assert "422" not in json.dumps(document["paths"])
+
+
+def test_the_end_of_an_answer_can_be_chosen(client):
+    whole = chat(client, asking("Describe the picture.", bundled()), max_tokens=12)
+    text = whole.choices[0].message.content
+    stop = text[3:5]
+    cut = chat(client, asking("Describe the picture.", bundled()), max_tokens=12, stop=[stop])
+    assert cut.choices[0].message.content == text[: text.index(stop)]
+    assert cut.choices[0].finish_reason == "stop"
+
+
+def test_likelihoods_of_the_tokens(client):
+    options = {"logprobs": True, "top_logprobs": 3, "max_tokens": 6}
+    choice = chat(client, asking(QUESTION, bundled()), **options).choices[0]
+    tokens = choice.logprobs.content
+    assert "".join(token.token for token in tokens).startswith(choice.message.content)
+    for token in tokens:
+        assert len(token.top_logprobs) == 3
+        assert token.logprob <= 0
+        assert token.top_logprobs[0].logprob >= token.logprob
+        assert bytes(token.bytes).decode(errors="replace") == token.token
+    streamed = list(chat(client, asking(QUESTION, bundled()), stream=True, **options))
+    parts = [c.choices[0].logprobs for c in streamed]
+    assert [t.token for part in parts if part for t in part.content] == [t.token for t in tokens]
+
+
+def test_likelihoods_of_a_continuation(client):
+    options = {"model": "nano", "prompt": "A red", "max_tokens": 5, "logprobs": 2}
+    choice = client.completions.create(**options).choices[0]
+    found = choice.logprobs
+    assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset) <= 5
+    assert found.text_offset[0] == 0
+    assert all(len(top) <= 2 for top in found.top_logprobs)
+
+
+def test_a_bias_decides(client, assistant):
+    """The strongest bias makes a token the answer's first; the strongest against keeps it out."""
+    tokenizer = assistant.processor.tokenizer
+    word = tokenizer.encode("star", add_special_tokens=False)[0]
+    biased = chat(client, asking(QUESTION, bundled()), logit_bias={str(word): 100}, max_tokens=1)
+    assert biased.choices[0].message.content == tokenizer.decode([word])
+    against = chat(client, asking(QUESTION, bundled()), logit_bias={str(word): -100}, max_tokens=1)
+    assert against.choices[0].message.content != tokenizer.decode([word])
+
+
+def test_penalties_change_an_answer(client, assistant):
+    tokenizer = assistant.processor.tokenizer
+    bias = {str(tokenizer.encode("a", add_special_tokens=False)[0]): 20}
+    options = {"logit_bias": bias, "max_tokens": 20}
+    same = chat(client, asking("Hello"), **options).choices[0].message.content
+    varied = chat(client, asking("Hello"), frequency_penalty=2, **options).choices[0].message
+    assert varied.content != same
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "shape": {"enum": ["star", "circle"]},
+        "count": {"type": "integer", "minimum": 0, "maximum": 9},
+        "boxes": {"type": "array", "items": {"type": "number"}, "maxItems": 2},
+    },
+    "required": ["shape", "count", "boxes"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("temperature", [0, 1.5])
+def test_an_answer_obeys_a_schema(client, temperature):
+    pytest.importorskip("llguidance")
+    jsonschema = pytest.importorskip("jsonschema_rs")
+    format_ = {"type": "json_schema", "json_schema": {"name": "thing", "schema": SCHEMA}}
+    completion = chat(
+        client,
+        asking("What is there?", bundled()),
+        response_format=format_,
+        temperature=temperature,
+        seed=1,
+        max_tokens=200,
+    )
+    (choice,) = completion.choices
+    if choice.finish_reason == "stop":
+        jsonschema.validator_for(SCHEMA).validate(json.loads(choice.message.content))
+    else:
+        assert completion.usage.completion_tokens == 200
+
+
+def test_any_json_is_an_object(client):
+    pytest.importorskip("llguidance")
+    completion = chat(
+        client,
+        asking("What is there?", bundled()),
+        response_format={"type": "json_object"},
+        logit_bias=None,
+        max_tokens=100,
+    )
+    (choice,) = completion.choices
+    assert choice.message.content.lstrip().startswith("{")
+    if choice.finish_reason == "stop":
+        assert isinstance(json.loads(choice.message.content), dict)
+
+
+def test_a_schema_that_is_none_is_a_bad_request(client):
+    pytest.importorskip("llguidance")
+    format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "thing"}}}
+    with pytest.raises(openai.BadRequestError):
+        chat(client, asking("Hello"), response_format=format_)
+    with pytest.raises(openai.BadRequestError):
+        chat(client, asking("Hello"), response_format=format_, stream=True)

@@ -6,16 +6,27 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import PIL.Image
 
 from vl2 import grounding
 from vl2.chat import as_picture
-from vl2.engine import Assistant, Choice, Delta, Event, Finish, Request, Sampling, Usage
+from vl2.engine import (
+    Assistant,
+    Choice,
+    Delta,
+    Engine,
+    Event,
+    Finish,
+    Request,
+    Sampling,
+    Stats,
+    Usage,
+)
 from vl2.engine.requests import FinishReason
 from vl2.errors import ImageError
 from vl2.processing.images import Limits, open_image
@@ -25,12 +36,33 @@ from vl2.server.metrics import Metrics
 from vl2.server.raw import raw_prompt
 from vl2.server.refusals import Refusal
 from vl2.server.settings import Settings
-from vl2.server.stepping import Stepper
 
 _PREPARING_THREADS = 2
 _FETCHING_THREADS = 8
 
 Result = TypeVar("Result")
+
+
+class AsyncEvents(Protocol):
+    """The events of one answer, awaited; closing or forgetting them ends the work on it."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def aclose(self) -> None:
+        """End the work on the answer."""
+        ...
+
+
+class StreamingEngine(Engine, Protocol):
+    """An engine that many coroutines may ask at once."""
+
+    def stream(self, request: Request) -> AsyncEvents:
+        """Queue a request; what it cannot take is raised here."""
+        ...
+
+    def stats(self) -> Stats:
+        """What there is to do and was done."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +109,10 @@ class Answering:
         self.settings = settings
         self.gate = Gate(settings.queue)
         self.metrics = Metrics()
-        self.metrics.watch("vl2_unfinished_answers", "Waiting ones included.", self._inside)
-        self._engine = Stepper(assistant.engine)
+        self._engine = cast("StreamingEngine", assistant.engine)
+        self.metrics.watch(lambda: self.gate.inside, self._engine.stats)
         self._preparing = ThreadPoolExecutor(_PREPARING_THREADS, "prepare")
         self._fetching = ThreadPoolExecutor(_FETCHING_THREADS, "fetch")
-
-    def _inside(self) -> float:
-        return self.gate.inside
 
     def check_model(self, name: str | None) -> None:
         """Refuse a request for another model.
@@ -182,7 +211,7 @@ class Answering:
         """
         return self._counted(self._engine.stream(prepared.request))
 
-    async def _counted(self, answer: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    async def _counted(self, answer: AsyncEvents) -> AsyncGenerator[Event, None]:
         start = first = time.monotonic()
         begun = finished = False
         try:

@@ -168,7 +168,7 @@ class Choosing(Body):
                 Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")],
                 Annotated[float, Field(ge=-100, le=100)],
             ],
-            Field(max_length=MAX_BIASED_TOKENS),
+            Field(max_length=MAX_BIASED_TOKENS, json_schema_extra={"additionalProperties": False}),
         ]
         | None
     ) = None

@@ -117,7 +117,13 @@ def fetch(url: str, settings: Settings) -> bytes:
                 f"{target.host!r} answered {response.status} for the picture; redirects are not "
                 "followed: send the picture as a data: URL."
             )
-        return _read(response, settings.max_body_bytes)
+        data = _read(response, settings.max_body_bytes)
+        if connection.aborted or response.length:
+            raise ImageError(
+                f"{target.host!r} did not send the whole picture in {settings.body_seconds:g} "
+                "seconds."
+            )
+        return data
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, ImageError):
             raise
@@ -142,15 +148,19 @@ class _Pinned(http.client.HTTPConnection):
     def __init__(self, target: Target, seconds: float) -> None:
         super().__init__(target.host, target.port, timeout=seconds)
         self._target = target
+        self._wire: socket.socket | None = None
+        self.aborted = False
 
     def connect(self) -> None:
         self.sock = socket.create_connection((self._target.address, self.port), self.timeout)
         if self._target.scheme == "https":
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(self.sock, server_hostname=self._target.host)
+        self._wire = self.sock  # the base class forgets its own when the answer's head is read
 
     def abort(self) -> None:
         """End the connection from another thread."""
-        if self.sock is not None:
+        self.aborted = True
+        if self._wire is not None:
             with contextlib.suppress(OSError):  # it has ended by itself
-                self.sock.shutdown(socket.SHUT_RDWR)
+                self._wire.shutdown(socket.SHUT_RDWR)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from vl2.engine import Stats
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 _SPEEDS = (1, 3, 10, 30, 100, 300, 1000, 3000)
@@ -50,16 +54,52 @@ class Metrics:
     def _histogram(self, name: str, what: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(name, what, buckets=buckets, registry=self._registry)
 
-    def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Show a number that something else keeps.
+    def watch(self, unfinished: Callable[[], int], stats: Callable[[], Stats]) -> None:
+        """Show what others count, each time that the metrics are read.
 
         Args:
-            name: the metric's name.
-            what: one sentence about it.
-            value: asked for each time that the metrics are read.
+            unfinished: answers that are unfinished, waiting ones included.
+            stats: what the engine tells about itself.
         """
-        Gauge(name, what, registry=self._registry).set_function(value)
+        self._registry.register(_Elsewhere(unfinished, stats))
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class _Elsewhere(Collector):
+    """Numbers that the gate and the engine keep."""
+
+    def __init__(self, unfinished: Callable[[], int], stats: Callable[[], Stats]) -> None:
+        self._unfinished = unfinished
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them, as they are now."""
+        stats = self._stats()
+        pages = max(stats.pages, 1)
+        gauges = {
+            "vl2_unfinished_answers": ("Waiting ones included.", self._unfinished()),
+            "vl2_running_answers": ("Answers that the engine works on.", stats.running),
+            "vl2_waiting_answers": ("Answers that wait for the engine.", stats.waiting),
+            "vl2_cache_used_ratio": ("Share of the cache in use.", stats.pages_held / pages),
+            "vl2_cache_kept_ratio": (
+                "Share of the cache kept for conversations that begin alike.",
+                stats.pages_idle / pages,
+            ),
+        }
+        counters = {
+            "vl2_generated_tokens": (
+                "Tokens written, also of unfinished answers.",
+                "answer_tokens",
+            ),
+            "vl2_reused_tokens": ("Tokens of prompts found in the cache.", "reused_tokens"),
+            "vl2_encoded_pictures": ("Pictures that were encoded.", "pictures_encoded"),
+            "vl2_reused_pictures": ("Pictures that were known already.", "pictures_reused"),
+            "vl2_preempted_answers": ("Answers that had to begin again.", "preempted"),
+        }
+        for name, (what, value) in gauges.items():
+            yield GaugeMetricFamily(name, what, value=value)
+        for name, (what, field) in counters.items():
+            yield CounterMetricFamily(name, what, value=getattr(stats, field))
