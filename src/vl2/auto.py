@@ -15,12 +15,13 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 _AUTO_MODULE = "transformers.models.auto.configuration_auto"
-_REGISTRATION = "vl2.model.registration"
+_REGISTRATIONS = ("vl2.model.registration", "vl2.quantization.registration")
 
 
 def register() -> None:
-    """Makes AutoConfig, AutoProcessor and the AutoModel classes know `deepseek_vl_v2`."""
-    importlib.import_module(_REGISTRATION).register()
+    """Makes the Auto classes know `deepseek_vl_v2`, and the quantisers the method `vl2`."""
+    for module in _REGISTRATIONS:
+        importlib.import_module(module).register()
 
 
 def register_or_watch() -> None:

@@ -32,6 +32,7 @@ VERBS = {
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
     "eval": "Measure a model on held-out pictures.",
+    "quantize": "Write a smaller copy of a model, with weights in 8 or 4 bits.",
     "info": "Show what a model is made of and what it costs to run.",
 }
 

@@ -22,20 +22,38 @@ from vl2.model.configuration import DeepseekVLV2Config
 def weight_conversions() -> list[WeightRenaming | WeightConverter]:
     """What turns official names into ours; transformers runs it backwards on saving."""
     return [
+        *_prefixes(),
+        *expert_conversions(),
+    ]
+
+
+def _prefixes() -> list[WeightRenaming]:
+    return [
         WeightRenaming(r"^language\.model\.", "model.language_model."),
         WeightRenaming(r"^language\.lm_head\.", "lm_head."),
         WeightRenaming(r"^vision\.", "model.vision_tower."),
         WeightRenaming(r"^projector\.", "model.projector."),
         WeightRenaming(r"^image_newline", "model.image_newline"),
         WeightRenaming(r"^view_seperator", "model.view_seperator"),
+    ]
+
+
+def expert_conversions(companion: str = "") -> list[WeightConverter]:
+    """What merges the experts of a layer into two tensors.
+
+    Args:
+        companion: ending of a tensor that goes with each weight, e.g. `_scale`.
+    """
+    gate_and_up = [f"mlp.experts.*.{name}_proj.weight{companion}" for name in ("gate", "up")]
+    return [
         WeightConverter(
-            source_patterns=["mlp.experts.*.gate_proj.weight", "mlp.experts.*.up_proj.weight"],
-            target_patterns="mlp.experts.gate_up_proj",
+            source_patterns=gate_and_up,
+            target_patterns=f"mlp.experts.gate_up_proj{companion}",
             operations=[MergeModulelist(dim=0), Concatenate(dim=1)],
         ),
         WeightConverter(
-            source_patterns="mlp.experts.*.down_proj.weight",
-            target_patterns="mlp.experts.down_proj",
+            source_patterns=f"mlp.experts.*.down_proj.weight{companion}",
+            target_patterns=f"mlp.experts.down_proj{companion}",
             operations=[MergeModulelist(dim=0)],
         ),
     ]
@@ -74,8 +92,10 @@ def _on_disk(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int
     if not stem.endswith(".experts"):
         yield name, shape
         return
-    experts, rows, columns = shape
-    parts = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}[leaf]
+    # A quantised weight has companions, e.g. `gate_up_proj_scale`: `weight_scale` on disk.
+    merged, _, companion = leaf.partition("_proj")
+    parts = ("gate_proj", "up_proj") if merged == "gate_up" else ("down_proj",)
+    experts, rows, *rest = shape
     for expert in range(experts):
         for part in parts:
-            yield f"{stem}.{expert}.{part}.weight", (rows // len(parts), columns)
+            yield f"{stem}.{expert}.{part}.weight{companion}", (rows // len(parts), *rest)

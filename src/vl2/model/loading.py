@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers.quantizers import AutoHfQuantizer, HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from vl2.errors import CheckpointError
 from vl2.model.configuration import DeepseekVLV2Config, config_from_dict
@@ -26,6 +28,7 @@ def load_model(
     path: str | os.PathLike[str],
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype = "auto",
+    quantization: QuantizationConfigMixin | None = None,
 ) -> DeepseekVLV2ForCausalLM:
     """Loads a checkpoint in the official layout, for inference.
 
@@ -33,6 +36,8 @@ def load_model(
         path: folder with `config.json` and safetensors files.
         device: where to put the model.
         dtype: of the weights; `auto` for that of the files.
+        quantization: how to quantise weights while they are read; None for none. A checkpoint that
+            is quantised already needs none.
 
     Raises:
         CheckpointError: a file is absent, corrupt or half-downloaded, tensors are missing, unknown
@@ -42,10 +47,18 @@ def load_model(
     folder = Path(path)
     config = load_config(folder)
     check_tensors(folder, config)
+    if quantization is not None and getattr(config, "quantization_config", None) is not None:
+        raise CheckpointError(
+            f"{folder} is quantised already: load it as it is, or start from the original."
+        )
     register()
     try:
         model = DeepseekVLV2ForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, local_files_only=True
+            folder,
+            config=config,
+            dtype=dtype,
+            quantization_config=quantization,
+            local_files_only=True,
         )
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
@@ -76,6 +89,10 @@ def load_config(folder: str | os.PathLike[str]) -> DeepseekVLV2Config:
             f"{folder / 'config.json'} describes a {model_type!r} model, not a "
             f"{DeepseekVLV2Config.model_type!r}; give a DeepSeek-VL2 checkpoint."
         )
+    if not isinstance(values.get("quantization_config", {}), dict):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: quantization_config must be a JSON object, or absent."
+        )
     return config_from_dict(values)
 
 
@@ -86,7 +103,11 @@ def check_tensors(folder: Path, config: DeepseekVLV2Config) -> None:
         CheckpointError: they do not.
     """
     with torch.device("meta"):
-        wanted = official_shapes(DeepseekVLV2ForCausalLM(config))
+        model = DeepseekVLV2ForCausalLM(config)
+    stored = getattr(config, "quantization_config", None)
+    if stored is not None:
+        _quantizer(folder, stored).preprocess_model(model)
+    wanted = official_shapes(model)
     found = _stored_shapes(folder)
     missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing:
@@ -107,9 +128,19 @@ def check_tensors(folder: Path, config: DeepseekVLV2Config) -> None:
             )
 
 
+def _quantizer(folder: Path, stored: dict[str, Any]) -> HfQuantizer:
+    """What gives a model the modules of a quantised checkpoint."""
+    try:
+        return AutoHfQuantizer.from_config(stored, pre_quantized=True)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: its quantization_config is not usable ({_one_line(error)})."
+        ) from error
+
+
 def _stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         if not file.is_file():
             raise CheckpointError(f"{file} is absent; download the checkpoint again.")
         try:
@@ -124,7 +155,12 @@ def _stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint that hold tensors, in order; they need not exist.
+
+    Raises:
+        CheckpointError: the index of the files is broken.
+    """
     if (folder / _INDEX).is_file():
         index = _read_json(folder / _INDEX).get("weight_map")
         if not isinstance(index, dict):

@@ -21,8 +21,7 @@ def sorted_experts(
 ) -> torch.Tensor:
     """Sends every token through its experts, one matrix product per expert that was chosen.
 
-    The (token, expert) pairs are sorted by expert, so each expert reads one block of rows. Under
-    autocast the products run in its precision. The weighted sum over a token's experts is float32.
+    Under autocast the products run in its precision.
 
     Args:
         x: tokens `[n, d]`.
@@ -35,18 +34,42 @@ def sorted_experts(
     Returns:
         `[n, d]` in the type of `x`.
     """
+    gate_ups, downs = _in_autocast_type(gate_up).unbind(0), _in_autocast_type(down).unbind(0)
+
+    def run(expert: int, block: torch.Tensor) -> torch.Tensor:
+        return F.linear(gate(F.linear(block, gate_ups[expert])), downs[expert])
+
+    return mixed_by_expert(x, indices, weights, gate_up.shape[0], run)
+
+
+def mixed_by_expert(
+    x: torch.Tensor,
+    indices: torch.Tensor,
+    weights: torch.Tensor,
+    experts: int,
+    run: Callable[[int, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Runs each expert once on all of its tokens, and sums what comes out token by token.
+
+    The (token, expert) pairs are sorted by expert, so each expert reads one block of rows. The
+    weighted sum over a token's experts is float32.
+
+    Args:
+        x: tokens `[n, d]`.
+        indices: experts of each token `[n, k]`; a number of `experts` or more stands for none.
+        weights: their weights `[n, k]`.
+        experts: number of experts.
+        run: maps an expert and its tokens `[m, d]` to `[m, d]`.
+
+    Returns:
+        `[n, d]` in the type of `x`.
+    """
     tokens, top_k = indices.shape
-    experts = gate_up.shape[0]
     flat = indices.reshape(-1)
     order = flat.argsort()
     counts = torch.bincount(flat, minlength=experts)[:experts].tolist()
     blocks = x[order // top_k].split([*counts, flat.numel() - sum(counts)])
-    gate_ups, downs = _in_autocast_type(gate_up).unbind(0), _in_autocast_type(down).unbind(0)
-    outputs = [
-        F.linear(gate(F.linear(block, gate_ups[expert])), downs[expert])
-        for expert, block in enumerate(blocks[:-1])
-        if counts[expert]
-    ]
+    outputs = [run(expert, block) for expert, block in enumerate(blocks[:-1]) if counts[expert]]
     # Pairs without an expert (the last block) contribute nothing.
     missing = torch.zeros_like(blocks[-1], dtype=outputs[0].dtype if outputs else x.dtype)
     inverse = torch.empty_like(order)

@@ -1,0 +1,70 @@
+"""`vl2 quantize`: a smaller copy of a checkpoint, with weights in 8 or 4 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2.quantization.plan import VL2QuantizationConfig
+
+_KEPT = 16
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(help="The model: nano, tiny, small, base, a folder, or a repository."),
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder to make.")],
+    scheme: Annotated[str, typer.Option(help="int8 or int4.")] = "int4",
+    bits: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Store a part of the model in other bits: --bits head=8; 16 keeps it as it is. "
+            "Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Write a copy of a model with weights in 8 or 4 bits.
+
+    Every verb takes the new folder as its --model. Memory holds one tensor at a time. Called
+    again after an interruption, the work goes on.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vl2.cli.info import byte_size
+    from vl2.engine.sources import find_checkpoint
+    from vl2.quantization.convert import quantise_checkpoint
+
+    plan = _plan(scheme, bits or [])
+    folder = find_checkpoint(source)
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(f"quantising to {plan.name}", total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        result = quantise_checkpoint(folder, target, plan, tell)
+    typer.echo(f"{byte_size(result.before)} became {byte_size(result.after)}.", err=True)
+    typer.echo(target)
+
+
+def _plan(scheme: str, changes: list[str]) -> VL2QuantizationConfig:
+    from vl2.quantization.plan import VL2QuantizationConfig
+
+    named = VL2QuantizationConfig.named(scheme)
+    chosen = dict(named.bits)
+    for change in changes:
+        part, _, count = change.partition("=")
+        if not count.isdecimal():
+            raise InputError(f"{change!r} names no bits: write --bits PART=8.")
+        chosen[part] = int(count)
+    return VL2QuantizationConfig(
+        {part: count for part, count in chosen.items() if count != _KEPT}, named.group_size
+    )
