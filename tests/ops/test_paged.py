@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from vl2.ops.mla import plain_latent_attention
 from vl2.ops.paged import (
     PagedRows,
     paged_attention,
+    paged_latent_attention,
     plain_paged_attention,
     plain_read,
     write_rows,
@@ -23,7 +25,8 @@ def pool(width: int = 6) -> torch.Tensor:
 
 def test_several_conversations_are_read_up_to_the_longest() -> None:
     rows = pool()
-    read = PagedRows(torch.tensor([[3, 7, 1], [5, 0, 0]])).read(rows)
+    table, lengths = torch.tensor([[3, 7, 1], [5, 0, 0]]), torch.tensor([10, 3])
+    read = PagedRows(table, lengths).read(rows)
     assert torch.equal(read[0, :10], plain_read(rows, [3, 7, 1], 10))
     assert torch.equal(read[1, :3], plain_read(rows, [5], 3))
     assert not read[1, BLOCK:].any()
@@ -31,9 +34,10 @@ def test_several_conversations_are_read_up_to_the_longest() -> None:
 
 def test_a_lone_conversation_is_read_to_its_end() -> None:
     rows = pool()
-    scattered = PagedRows(torch.tensor([[3, 7, 1]]), None, 10).read(rows)
+    lengths = torch.tensor([10])
+    scattered = PagedRows(torch.tensor([[3, 7, 1]]), lengths, None, 10).read(rows)
     assert torch.equal(scattered[0], plain_read(rows, [3, 7, 1], 10))
-    run = PagedRows(None, 3 * BLOCK, 10).read(rows)
+    run = PagedRows(torch.tensor([[3, 4, 5]]), lengths, 3 * BLOCK, 10).read(rows)
     assert torch.equal(run[0], plain_read(rows, [3, 4, 5], 10))
     assert run.data_ptr() == rows[3].data_ptr()
 
@@ -69,3 +73,39 @@ def test_masked_rows_are_not_seen() -> None:
     assert_close(actual, plain_paged_attention(query, key, value, mask, 0.3))
     alone = paged_attention(query[1:], key[1:, :, :2], value[1:, :, :2], None, 0.3)
     assert_close(actual[1:], alone)
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pages", [[[3, 7, 1], [5]], [[3, 4, 5]], [[7, 2]]])
+def test_latents_in_pages_are_attended_as_written_out(monkeypatch, pages, dtype, kernels) -> None:
+    if kernels == "torch":
+        monkeypatch.setattr("vl2.ops.paged.library", lambda: None)
+    heads, rank, nope, rope, value = 3, 16, 8, 4, 8
+    rows = pool(rank + rope).to(dtype)
+    weight = torch.randn(heads * (nope + value), rank, dtype=dtype) * 0.3
+    q_nope = torch.randn(len(pages), heads, 1, nope, dtype=dtype)
+    q_pe = torch.randn(len(pages), heads, 1, rope, dtype=dtype)
+    lengths = [4 * len(own) - 2 for own in pages]
+    width = max(map(len, pages))
+    table = torch.tensor([[*own, *[0] * (width - len(own))] for own in pages])
+    neighbours = pages == [[3, 4, 5]]
+    where = PagedRows(
+        table,
+        torch.tensor(lengths),
+        3 * BLOCK if neighbours else None,
+        lengths[0] if len(pages) == 1 else 0,
+    )
+    actual = paged_latent_attention(q_nope, q_pe, rows, where, weight, 0.3)
+    for row, (own, length) in enumerate(zip(pages, lengths, strict=True)):
+        latents = plain_read(rows, own, length)[None]
+        expected = plain_latent_attention(
+            *(part[row : row + 1].float() for part in (q_nope, q_pe)),
+            latents.float(),
+            weight.float(),
+            None,
+            0.3,
+        )
+        # bfloat16 keeps 8 bits, and rounds the query, the weights and the sums.
+        tolerance = 1e-5 if dtype == torch.float32 else 5e-2
+        assert_close(actual[row : row + 1].float(), expected, atol=tolerance, rtol=tolerance)

@@ -17,7 +17,14 @@ from vl2.engine.storage import BLOCK, Storage
 from vl2.model.language import DeepseekVLV2Attention, DeepseekVLV2LatentAttention
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.ops import mla, rope
-from vl2.ops.paged import PagedRows, last_tokens_mask, paged_attention, write_rows
+from vl2.ops.paged import (
+    PagedRows,
+    last_tokens_mask,
+    paged_attention,
+    paged_latent_attention,
+    seen_rows,
+    write_rows,
+)
 
 # A group of single tokens is split where filling it up to its longest conversation would more than
 # double the rows to read.
@@ -168,23 +175,17 @@ class Runner:
 
     def _group(self, spans: Sequence[Span], first: int) -> _Group:
         used = [span.pages[: -(-span.end // BLOCK)] for span in spans]
-        if len(spans) == 1:
-            return self._lone_group(spans[0], used[0], first)
         width = max(len(pages) for pages in used)
-        table = torch.tensor([[*pages, *[0] * (width - len(pages))] for pages in used])
-        ends = torch.tensor([[span.end] for span in spans])
-        seen = (torch.arange(width * BLOCK) < ends)[:, None, None]
-        rows = PagedRows(table.to(self._device))
-        return _Group(first, len(spans), 1, rows, seen.to(self._device), absorbed=True)
-
-    def _lone_group(self, span: Span, pages: Sequence[int], first: int) -> _Group:
-        count, end = len(span.tokens), span.end
-        neighbours = pages[-1] - pages[0] == len(pages) - 1 and sorted(pages) == list(pages)
-        if neighbours:
-            rows = PagedRows(None, pages[0] * BLOCK, end)
-        else:
-            rows = PagedRows(torch.tensor([pages], device=self._device), None, end)
-        mask = last_tokens_mask(count, end, self._device) if span.start else None
+        filled = [[*pages, *[0] * (width - len(pages))] for pages in used]
+        table = torch.tensor(filled, device=self._device)
+        ends = torch.tensor([span.end for span in spans], device=self._device)
+        if len(spans) > 1:
+            rows = PagedRows(table, ends)
+            return _Group(first, len(spans), 1, rows, seen_rows(rows, BLOCK), absorbed=True)
+        count, end, pages = len(spans[0].tokens), spans[0].end, list(used[0])
+        neighbours = pages == list(range(pages[0], pages[0] + width))
+        rows = PagedRows(table, ends, pages[0] * BLOCK if neighbours else None, end)
+        mask = last_tokens_mask(count, end, self._device) if spans[0].start else None
         pays = mask is not None and mla.absorption_pays(count, end, self._dims)
         return _Group(first, count, count, rows, mask, absorbed=count == 1 or pays)
 
@@ -199,15 +200,20 @@ class Runner:
         write_rows(pool, step.slots, torch.cat((c_kv, k_pe), dim=-1)[0, 0])
         parts = []
         for group in step.groups:
-            latents, queries = group.rows.read(pool), (group.of(q_nope), group.of(q_pe))
-            if group.absorbed:
-                weight = attention.kv_b_proj.weight
+            queries, weight = (group.of(q_nope), group.of(q_pe)), attention.kv_b_proj.weight
+            if group.queries == 1:
+                mixed = paged_latent_attention(
+                    *queries, pool, group.rows, weight, attention.scaling
+                )
+            elif group.absorbed:
+                latents = group.rows.read(pool)
                 mixed = mla.absorbed_attention(
                     *queries, latents, weight, group.mask, attention.scaling
                 )
             else:
+                latents = group.rows.read(pool)[:, None]
                 widths = (self._dims.rank, self._dims.rope)
-                key, value = attention.expand_kv(*latents[:, None].split(widths, dim=-1))
+                key, value = attention.expand_kv(*latents.split(widths, dim=-1))
                 query = torch.cat(queries, dim=-1)
                 mixed = paged_attention(query, key, value, group.mask, attention.scaling)
             parts.append(mixed.reshape(1, group.count, -1))

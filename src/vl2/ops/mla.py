@@ -94,18 +94,45 @@ def absorbed_attention(
     Returns:
         `[b, t, h, v]` in the type of the query. The softmax is float32.
     """
+    heads, queries = q_nope.shape[1:3]
+    joint = absorbed_query(q_nope, q_pe, kv_weight, scale).flatten(1, 2)
+    scores = torch.bmm(latents, joint.transpose(1, 2)).transpose(1, 2)
+    weights = masked_softmax(scores.unflatten(1, (heads, queries)), mask).to(latents.dtype)
+    mixed = torch.bmm(weights.flatten(1, 2), latents)[..., : kv_weight.shape[1]]
+    return expanded_values(mixed.unflatten(1, (heads, queries)), kv_weight, q_nope.shape[3])
+
+
+def absorbed_query(
+    q_nope: torch.Tensor, q_pe: torch.Tensor, kv_weight: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Folds the expansion into the query and scales it; arguments as in `absorbed_attention`.
+
+    Returns:
+        What is multiplied with the latents for the scores, `[b, h, t, r + p]`.
+    """
     batch, heads, queries, nope = q_nope.shape
-    rank = kv_weight.shape[1]
-    per_head = kv_weight.to(q_nope.dtype).view(heads, -1, rank)
+    per_head = kv_weight.to(q_nope.dtype).view(heads, -1, kv_weight.shape[1])
     widened = F.pad(q_nope, (0, per_head.shape[1] - nope)).transpose(0, 1).flatten(1, 2)
     q_latent = torch.bmm(widened, per_head).unflatten(1, (batch, queries)).transpose(0, 1)
     # The scale goes onto the query: in float16 the products could pass 65504 otherwise.
-    joint = (torch.cat((q_latent, q_pe), dim=-1) * scale).flatten(1, 2)
-    scores = torch.bmm(latents, joint.transpose(1, 2)).transpose(1, 2)
-    weights = masked_softmax(scores.unflatten(1, (heads, queries)), mask).to(latents.dtype)
-    mixed = torch.bmm(weights.flatten(1, 2), latents)[..., :rank]
-    mixed = mixed.unflatten(1, (heads, queries)).permute(1, 3, 0, 2).flatten(2)
-    values = torch.bmm(per_head, mixed)[:, nope:]
+    return torch.cat((q_latent, q_pe), dim=-1) * scale
+
+
+def expanded_values(mixed: torch.Tensor, kv_weight: torch.Tensor, nope: int) -> torch.Tensor:
+    """Expands weighted sums of latents to values.
+
+    Args:
+        mixed: `[b, h, t, r]`.
+        kv_weight: weight of `kv_b_proj`, `[h * (n + v), r]`.
+        nope: `n`.
+
+    Returns:
+        `[b, t, h, v]`.
+    """
+    batch, heads, queries, rank = mixed.shape
+    per_head = kv_weight.to(mixed.dtype).view(heads, -1, rank)
+    columns = mixed.permute(1, 3, 0, 2).flatten(2)
+    values = torch.bmm(per_head, columns)[:, nope:]
     return values.unflatten(2, (batch, queries)).permute(2, 3, 0, 1)
 
 

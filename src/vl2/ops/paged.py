@@ -12,7 +12,9 @@ import torch
 from torch.nn import functional as F
 
 from vl2.ops.attention import kernel_width
-from vl2.ops.mla import masked_softmax
+from vl2.ops.kernels.library import TYPES, library
+from vl2.ops.kernels.products import latent_attention
+from vl2.ops.mla import absorbed_attention, absorbed_query, expanded_values, masked_softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +22,22 @@ class PagedRows:
     """Where the tokens of some conversations lie in a pool.
 
     Attributes:
-        table: pages of each conversation in order, filled up with 0, int64 `[b, m]`; None with
-            `run`.
+        table: pages of each conversation in order, filled up with 0, int64 `[b, m]`.
+        lengths: number of rows of each conversation, int64 `[b]`.
         run: first row of a lone conversation whose pages are neighbours, else None.
-        length: number of rows of a lone conversation; 0 for several, whose rows are `m * block`.
+        length: number of rows of a lone conversation; 0 for several, which `read` gives all
+            `m * block`.
     """
 
-    table: torch.Tensor | None
+    table: torch.Tensor
+    lengths: torch.Tensor
     run: int | None = None
     length: int = 0
 
     def read(self, pool: torch.Tensor) -> torch.Tensor:
         """The rows `[b, s, w]` out of a pool `[pages, block, w]`, if possible without a copy."""
-        if self.table is None:
-            return pool.view(1, -1, pool.shape[2]).narrow(1, self.run or 0, self.length)
+        if self.run is not None:
+            return pool.view(1, -1, pool.shape[2]).narrow(1, self.run, self.length)
         batch = self.table.shape[0]
         rows = pool.index_select(0, self.table.view(-1)).view(batch, -1, pool.shape[2])
         return rows[:, : self.length] if self.length else rows
@@ -42,6 +46,46 @@ class PagedRows:
 def write_rows(pool: torch.Tensor, slots: torch.Tensor, rows: torch.Tensor) -> None:
     """Writes rows `[n, w]` to the places `slots` `[n]` (page * block + offset) of a pool."""
     pool.view(-1, pool.shape[2]).index_copy_(0, slots, rows)
+
+
+def seen_rows(rows: PagedRows, block: int) -> torch.Tensor | None:
+    """What one query of each conversation may see of `rows.read`, `[b, 1, 1, s]`; None for all."""
+    if rows.length:
+        return None
+    places = torch.arange(rows.table.shape[1] * block, device=rows.table.device)
+    return (places < rows.lengths[:, None])[:, None, None]
+
+
+def paged_latent_attention(
+    q_nope: torch.Tensor,
+    q_pe: torch.Tensor,
+    pool: torch.Tensor,
+    rows: PagedRows,
+    kv_weight: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Absorbed attention of one new token each of some conversations over their pages.
+
+    Where the compiled kernels run, they walk the pages and copy nothing.
+
+    Args:
+        q_nope: position-free query part `[b, h, 1, n]`.
+        q_pe: rotated query part `[b, h, 1, p]`.
+        pool: latents `[c_kv | k_pe]` of all conversations, `[pages, block, r + p]`.
+        rows: where those of these conversations lie.
+        kv_weight: weight of `kv_b_proj`, `[h * (n + v), r]`.
+        scale: factor of the scores.
+
+    Returns:
+        `[b, 1, h, v]` in the type of the query.
+    """
+    loaded = library() if pool.device.type == "cpu" and pool.dtype in TYPES else None
+    if loaded is None:
+        mask = seen_rows(rows, pool.shape[1])
+        return absorbed_attention(q_nope, q_pe, rows.read(pool), kv_weight, mask, scale)
+    query = absorbed_query(q_nope, q_pe, kv_weight, scale).squeeze(2)
+    mixed = latent_attention(loaded, query, pool, rows.table, rows.lengths, kv_weight.shape[1])
+    return expanded_values(mixed[:, :, None].to(q_nope.dtype), kv_weight, q_nope.shape[3])
 
 
 def plain_read(pool: torch.Tensor, pages: list[int], length: int) -> torch.Tensor:
