@@ -1,6 +1,7 @@
 """The pictures that come with the package, drawn from a fixed description.
 
-They show what the embedded model is trained on, with strings that its training never prints.
+They show shapes and print as the embedded model is trained on, with strings that its training
+never prints, and a table, a chart and a marked thing, which are examples for larger models.
 `save` writes them to the folder that the package takes them from.
 """
 
@@ -100,6 +101,48 @@ GALLERY: dict[str, Description] = {
             Print("Party", "purple", 106, 222, "DejaVuSerif-Bold", 92),
             Figure("circle", "green", 96, 292, 84),
             Figure("moon", "blue", 388, 292, 92, 12),
+        ),
+    ),
+    "table": Description(
+        (238, 240, 244),
+        (238, 240, 244),
+        (
+            Plate((176, 184, 196), (24, 36, 456, 324), 8),
+            *(Plate((255, 255, 255), (26, top, 286, top + 94), 4) for top in (38, 133, 228)),
+            *(Plate((255, 255, 255), (288, top, 454, top + 94), 4) for top in (38, 133, 228)),
+            Print("Plates", "black", 44, 102, "DejaVuSans-Bold", 44),
+            Print("$6.90", "black", 306, 102, "DejaVuSans-Bold", 44),
+            Print("Chairs", "black", 44, 197, "DejaVuSans-Bold", 44),
+            Print("$18.60", "black", 294, 197, "DejaVuSans-Bold", 40),
+            Print("Apple", "black", 44, 292, "DejaVuSans-Bold", 44),
+            Print("$2.95", "black", 306, 292, "DejaVuSans-Bold", 44),
+        ),
+    ),
+    "chart": Description(
+        (255, 255, 255),
+        (255, 255, 255),
+        (
+            Plate((120, 124, 132), (36, 296, 444, 300), 0),
+            Plate((0, 119, 230), (58, 216, 152, 296), 0),
+            Plate((0, 158, 96), (193, 140, 287, 296), 0),
+            Plate((255, 112, 20), (328, 64, 422, 296), 0),
+            Print("$4.20", "black", 60, 206, "DejaVuSans-Bold", 30),
+            Print("$8.20", "black", 195, 130, "DejaVuSans-Bold", 30),
+            Print("$12.20", "black", 321, 54, "DejaVuSans-Bold", 30),
+            Print("Apple", "black", 58, 338, "DejaVuSans-Bold", 30),
+            Print("Plates", "black", 189, 338, "DejaVuSans-Bold", 30),
+            Print("Chairs", "black", 322, 338, "DejaVuSans-Bold", 30),
+        ),
+    ),
+    "marked": Description(
+        (240, 248, 240),
+        (240, 248, 240),
+        (
+            Plate((230, 20, 40), (40, 60, 232, 252), 0),
+            Plate((240, 248, 240), (46, 66, 226, 246), 0),
+            Figure("star", "yellow", 136, 154, 140, 4),
+            Figure("circle", "blue", 356, 112, 110),
+            Figure("triangle", "green", 356, 274, 104, 6),
         ),
     ),
 }
