@@ -16,6 +16,7 @@ from vl2.errors import CheckpointError
 from vl2.model.loading import load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.quantization.plan import VL2QuantizationConfig
 
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 
@@ -24,6 +25,7 @@ def load(
     name_or_path: str | os.PathLike[str] = EMBEDDED,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
+    quantize: str | None = None,
 ) -> Assistant:
     """Load a model to talk to.
 
@@ -33,25 +35,32 @@ def load(
         device: `auto` takes a CUDA GPU, else Apple's, else the CPU.
         dtype: `auto` takes float32 for small models, bfloat16 for larger ones, and float16 on
             CUDA GPUs that lack bfloat16.
+        quantize: `int8` or `int4` to quantise the weights while they are read. `vl2 quantize`
+            does so once for all, and its folders need no word here.
 
     Raises:
-        CheckpointError: there is no such model, or it is incomplete or broken.
-        InputError: no such device or type.
+        CheckpointError: there is no such model, or it is incomplete, broken or quantised already.
+        InputError: no such device, type or scheme.
     """
-    model, processor = load_parts(name_or_path, device, dtype)
+    model, processor = load_parts(name_or_path, device, dtype, quantize)
     return Assistant(BatchingEngine(model, processor), processor)
 
 
 def load_parts(
-    name_or_path: str | os.PathLike[str], device: str | torch.device, dtype: str | torch.dtype
+    name_or_path: str | os.PathLike[str],
+    device: str | torch.device,
+    dtype: str | torch.dtype,
+    quantize: str | None = None,
 ) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
     """Load a model and its processor by themselves; arguments and errors as for `load`."""
     place = choose_device(device)
+    plan = None if quantize is None else VL2QuantizationConfig.named(quantize)
     folder = find_checkpoint(name_or_path)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     precision = choose_dtype(dtype, place, weight_bytes)
     processor = _load_processor(folder)
-    return load_model(folder, device=place, dtype=precision), processor
+    model = load_model(folder, device=place, dtype=precision, quantization=plan)
+    return model, processor
 
 
 def _load_processor(folder: Path) -> DeepseekVLV2Processor:

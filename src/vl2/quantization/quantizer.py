@@ -17,6 +17,7 @@ from transformers.quantizers import HfQuantizer
 
 from vl2.model.conversion import expert_conversions
 from vl2.model.layers import DeepseekVLV2Experts, DeepseekVLV2MLP, DeepseekVLV2MoE
+from vl2.ops.kernels.library import tell_if_missing
 from vl2.quantization.modules import (
     QuantisedExperts,
     QuantisedLinear,
@@ -72,6 +73,7 @@ class VL2Quantizer(HfQuantizer):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         replace_modules(model, self.quantization_config, quantised=self.pre_quantized)
+        tell_if_missing()
 
     def _process_model_after_weight_loading(
         self,

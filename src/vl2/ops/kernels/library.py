@@ -1,7 +1,7 @@
 """The compiled library: where it is, which instruction set it uses, what it is called with.
 
 It is loaded on first use. Without it (no compiler when the package was installed) everything is
-computed by torch, and one warning says so.
+computed by torch, and one warning says so to who has quantised weights.
 """
 
 import ctypes
@@ -76,21 +76,30 @@ class LatentCache(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None (with one warning) where there are none."""
-    if os.environ.get(VARIABLE) == "off":
+    """The compiled kernels, or None where there are none.
+
+    Raises:
+        InputError: `VL2_KERNELS` names what this processor does not have.
+    """
+    wanted = os.environ.get(VARIABLE)
+    if wanted == "off":
         return None
     try:
         loaded = open_library(LIBRARY)
-    except OSError as error:
-        logging.getLogger("vl2").warning(
-            "The compiled kernels are missing, so quantised weights are multiplied by torch, "
-            "several times slower: with a C compiler installed, run "
-            "python -m vl2.ops.kernels.build (%s).",
-            error,
-        )
+    except OSError:
         return None
-    select(loaded, os.environ.get(VARIABLE))
+    select(loaded, wanted)
     return loaded
+
+
+@functools.cache
+def tell_if_missing() -> None:
+    """Warns, once, where quantised weights will be multiplied without the kernels."""
+    if library() is None and os.environ.get(VARIABLE) != "off":
+        logging.getLogger("vl2").warning(
+            "The compiled kernels are missing, so torch multiplies by quantised weights, several "
+            "times slower: with a C compiler installed, run python -m vl2.ops.kernels.build"
+        )
 
 
 def open_library(path: Path) -> ctypes.CDLL:
