@@ -182,6 +182,14 @@ def test_a_second_question_about_the_same_picture_reuses_pages_and_picture(varia
     assert [one.text, two.text] == [generated(core.model, r) for r in (first, second)]
 
 
+def test_a_prompt_that_is_known_to_its_end_is_answered_again() -> None:
+    core = core_of()
+    request = request_of(words=2 * BLOCK - 1)
+    first, second = run(core, request)[0], run(core, request)[0]
+    assert second.end.usage.cached_tokens == BLOCK
+    assert first.text == second.text == generated(core.model, request)
+
+
 def test_a_later_turn_reuses_the_answer_too() -> None:
     core = core_of()
     first = request_of(words=20, max_tokens=30)

@@ -23,7 +23,7 @@ GRIDS = ((), (), (), ((1, 1),), ((1, 2), (1, 1)))
 @functools.cache
 def model_with_poison():
     """Any conversation that meets the token `POISON` turns into NaN."""
-    model = mini_model("small")
+    model = mini_model("tiny")  # its attention reads whole pages, also where nothing was written
     model.get_input_embeddings().weight.data[POISON] = torch.nan
     model.lm_head.weight.data[POISON] = 0  # so that no answer takes it by itself
     return model
