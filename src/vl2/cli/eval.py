@@ -1,45 +1,93 @@
-"""`vl2 eval`: measure a model on pictures with known answers."""
+"""`vl2 eval`: measure a model on rendered pictures or on the field's benchmarks."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from vl2.cli import options
+from vl2.cli.benchmarks import Wish, reproduce, run_one
 from vl2.errors import InputError
+
+Data: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="File of questions (.tsv, .parquet, .json, .jsonl); a folder to reproduce."),
+]
+Images: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder of the pictures that the questions name.")
+]
+Limit: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Ask only the first rows of a file.", show_default=False)
+]
+Server: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="URL", help="Ask an OpenAI-compatible server, .../v1.")
+]
+Parallel: TypeAlias = Annotated[int, typer.Option(min=1, help="Questions asked at once.")]
+MaxTokens: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="Length limit of an answer, if lower than the benchmark's."),
+]
+Size: TypeAlias = Annotated[
+    str | None, typer.Option(help="Whose published scores to reproduce: tiny, small or base.")
+]
 
 
 def command(
     task: Annotated[
-        str, typer.Argument(help="What to measure; synth: held-out rendered pictures.")
+        str,
+        typer.Argument(
+            help="synth (held-out rendered pictures), a benchmark such as docvqa, or reproduce."
+        ),
     ],
-    model: options.Model = "nano",
-    count: Annotated[int, typer.Option(min=1, help="Pictures a task, one question each.")] = 500,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Measure only this task. Repeatable.")
+    subject: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="For reproduce: the model.")
     ] = None,
+    model: options.Model = "nano",
+    data: Data = None,
+    images: Images = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="JSON file for the scores; the chart goes beside it as PNG."),
+        typer.Option(help="Folder for predictions and report; for synth a JSON file of scores."),
+    ] = None,
+    limit: Limit = None,
+    server: Server = None,
+    parallel: Parallel = 8,
+    max_tokens: MaxTokens = None,
+    size: Size = None,
+    count: Annotated[
+        int, typer.Option(min=1, help="synth: pictures a task, one question each.")
+    ] = 500,
+    only: Annotated[
+        list[str] | None, typer.Option(help="synth: measure only this task. Repeatable.")
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
     """Measure how often a model is right.
 
-    Prints a table with 95 % confidence intervals. A file written with --out is added to: tasks
-    that it holds for the same model and count are not measured again.
+    What --out names is added to: what it holds for the same model and questions is not asked
+    again. Benchmarks: docvqa, infovqa, chartqa, textvqa, ocrbench, mathvista, mmbench, mmstar,
+    ai2d, realworldqa, mmmu, mme, refcoco, refcoco+, refcocog.
     """
-    if task != "synth":
-        raise InputError(f"There is no evaluation {task!r}: use synth.")
-    scores = _measure(model, count, only or [], out, device, dtype)
-    _show(scores)
-    if out is not None:
-        _draw(out, model, count)
+    if subject is not None and task != "reproduce":
+        raise InputError(f"{task} takes no second argument ({subject!r}): use --model.")
+    if task == "synth":
+        scores = _measure(model, count, only or [], out, device, dtype)
+        _show(scores)
+        if out is not None:
+            _draw(out, model, count)
+        return
+    wish = Wish(
+        subject or model, data, images, out, limit, server, parallel, max_tokens, device, dtype
+    )
+    if task != "reproduce":
+        run_one(task, wish)
+        return
+    reproduce(size or wish.model, wish)
 
 
 def _measure(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-_SEPARATORS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
+_SIGNS = ".()[],:;!*#{}"
+_SEPARATORS = str.maketrans(_SIGNS, " " * len(_SIGNS))
 _SPOKEN = re.compile(r"(?i)(?:correct\s+)?answer\s+is\s+\**([ABCD])\**")
 _LAST_WORDS = 5
 _REFUSALS = (

@@ -1,0 +1,136 @@
+"""MME (yes or no) and RefCOCO (boxes)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+from vl2 import grounding
+from vl2.chat import Picture
+from vl2.errors import InputError
+from vl2.evals.benchmarks.questions import (
+    Judgement,
+    Question,
+    Record,
+    Scores,
+    Task,
+    mean_scores,
+)
+from vl2.evals.benchmarks.rows import Row, as_list
+from vl2.evals.benchmarks.texts import id_of, plain
+from vl2.evals.metrics import boxes
+from vl2.evals.metrics.mme import Outcome, mme_scores, yes_or_no
+from vl2.processing.images import open_image
+
+YES_OR_NO = "Please answer yes or no."
+
+_PHRASES = ("expression", "sent", "sentence", "caption", "phrase", "refexp", "sentences")
+_INSIDE = re.compile(r"<ref>(.*?)</ref>|<\|ref\|>(.*?)<\|/ref\|>", re.DOTALL)
+
+
+def ask_mme(row: Row) -> list[Question]:
+    """The question, which ends by asking for yes or no."""
+    question = row.question("question")
+    if YES_OR_NO not in question:
+        question = f"{question} {YES_OR_NO}"
+    category = row.text("category")
+    shared = row.find("image_path", "question_id") or _fingerprint(row.pictures)
+    name = f"{category}/{shared}/{row.number}"
+    right = (row.text("answer").strip().lower().rstrip("."),)
+    return [Question(name, question, row.pictures, right, category, group=f"{category}/{shared}")]
+
+
+def _fingerprint(pictures: Sequence[Picture]) -> str:
+    """What tells a row's picture from others, where the file has no name for it."""
+    first = pictures[0] if pictures else b""
+    data = first if isinstance(first, bytes) else str(first).encode()
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _judge_mme(question: Question, prediction: str) -> Judgement:
+    said = yes_or_no(plain(prediction))
+    return Judgement(float(said == question.answers[0]), said)
+
+
+def _total_mme(records: Sequence[Record]) -> Scores:
+    outcomes = (Outcome(r.category, r.group, r.score == 1) for r in records)
+    scores = mme_scores(outcomes)
+    return {"score": scores.pop("total"), **scores}
+
+
+def ask_refcoco(row: Row) -> list[Question]:
+    """Each expression that refers to the row's box, in the model's own words for pointing."""
+    picture = open_image(_only(row))
+    corners = _corners(row)
+    facts = {"box": list(corners), "width": picture.width, "height": picture.height}
+    category = str(row.find("split", "category", "dataset_name") or "")
+    asked = []
+    for index, phrase in enumerate(_phrases(row)):
+        name = f"{row.number}-{id_of(row)}/{index}"
+        prompt = grounding.locate_question(phrase)
+        right = (grounding.format_boxes(phrase, [corners], picture.width, picture.height),)
+        asked.append(Question(name, prompt, (picture,), right, category, facts=facts))
+    return asked
+
+
+def _only(row: Row) -> Picture:
+    if len(row.pictures) != 1:
+        raise InputError(f"Row {row.number} must have one picture, it has {len(row.pictures)}.")
+    return row.pictures[0]
+
+
+def _phrases(row: Row) -> list[str]:
+    found = row.find(*_PHRASES)
+    if found is None and isinstance(row.find("answer"), (list, tuple)):
+        found = row.find("answer")
+    if found is not None:
+        parts = [
+            part.get("sent", part) if isinstance(part, dict) else part for part in as_list(found)
+        ]
+        return [str(part) for part in parts]
+    question = row.question("question")
+    inside = _INSIDE.search(question)
+    if inside:
+        return [inside[1] or inside[2]]
+    return [question.rpartition(":")[2].strip(" \"'.")]
+
+
+def _corners(row: Row) -> boxes.Corners:
+    """The right box in pixels, from whichever columns the file has."""
+    apart = [row.find(f"bbox_{side}", side) for side in ("x1", "y1", "x2", "y2")]
+    values = apart if None not in apart else as_list(row.find("bbox", "box"))
+    try:
+        a, b, c, d = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Row {row.number} has no box of four numbers: {values!r}.") from error
+    # Files with one sentence a row, in the manner of Qwen-VL and Shikra, give corners; those of
+    # the hub and COCO's give the size.
+    as_given = None not in apart or row.find("sent", "expression") is not None
+    if row.find("box_format") == "xywh":
+        as_given = False
+    return (a, b, c, d) if as_given else (a, b, a + c, b + d)
+
+
+def _judge_refcoco(question: Question, prediction: str) -> Judgement:
+    facts = question.facts
+    found = boxes.first_box(prediction, facts["width"], facts["height"])
+    if found is None:
+        return Judgement(0.0, None)
+    a, b, c, d = facts["box"]
+    overlap = boxes.intersection_over_union(found, (a, b, c, d))
+    said = f"{', '.join(f'{value:.0f}' for value in found)} (IoU {overlap:.2f})"
+    return Judgement(float(overlap >= boxes.THRESHOLD), said)
+
+
+TASKS = (
+    Task("mme", "MME", ask_mme, _judge_mme, _total_mme, 2800.0, "sum of 2800"),
+    *(
+        Task(name, title, ask_refcoco, _judge_refcoco, mean_scores, unit="Acc@0.5, %")
+        for name, title in (
+            ("refcoco", "RefCOCO"),
+            ("refcoco+", "RefCOCO+"),
+            ("refcocog", "RefCOCOg"),
+        )
+    ),
+)
