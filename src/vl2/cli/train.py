@@ -73,7 +73,7 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     from vl2.train.run import starting_point, train_answers, train_vision
     from vl2.train.vision import DenseNames
 
-    model, processor = starting_point(recipe, vocabulary(), COORDINATES)
+    model, processor = starting_point(recipe, vocabulary(), COORDINATES, folder)
     names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))
     if recipe.stage == "vision":
         encoder = model.model.vision_tower

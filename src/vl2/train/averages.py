@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vl2.train.parallel import everyones
+from vl2.train.ranks import everyones
 
 
 class Averages:

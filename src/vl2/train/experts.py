@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vl2.train.averages import Averages
-from vl2.train.parallel import total
+from vl2.train.ranks import total
 
 EXPERTS_NAME = "experts.jsonl"
 _IDLE = 0.1

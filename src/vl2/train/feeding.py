@@ -18,7 +18,7 @@ from vl2.train.data import Encoder, Indexed, Row
 from vl2.train.measure import Measurer, Sizes, measure
 from vl2.train.order import Mixture
 from vl2.train.packing import Cost, Packing, deal
-from vl2.train.parallel import device_count, is_first, wait_for_all
+from vl2.train.ranks import device_count, is_first, wait_for_all
 from vl2.train.recipe import Recipe
 from vl2.train.rows import JsonRows, Lesson, Rows
 from vl2.train.shards import TarRows, find_shards

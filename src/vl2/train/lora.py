@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from vl2.errors import MissingExtraError
 from vl2.model.configuration import DeepseekVLV2Config, DeepseekVLV2LanguageConfig
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.train.ranks import is_first
 
 LINEAR = (
     "q_proj|k_proj|v_proj|q_a_proj|q_b_proj|kv_a_proj_with_mqa|kv_b_proj|o_proj"
@@ -39,6 +41,18 @@ def add_adapters(model: DeepseekVLV2ForCausalLM, rank: int, alpha: float) -> Any
         r=rank, lora_alpha=alpha, target_modules=TARGETS, target_parameters=list(EXPERTS)
     )
     return peft.get_peft_model(cast("Any", model), config)
+
+
+def merged(learner: Any, folder: Path) -> DeepseekVLV2ForCausalLM:  # noqa: ANN401
+    """Save the adapters of a model by themselves, and take them up into its weights.
+
+    Args:
+        learner: what `add_adapters` gave.
+        folder: takes the adapters, in peft's files.
+    """
+    if is_first():
+        learner.save_pretrained(folder)
+    return learner.merge_and_unload()
 
 
 def adapter_parameters(config: DeepseekVLV2Config, rank: int) -> int:

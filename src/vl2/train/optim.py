@@ -13,7 +13,7 @@ from vl2.train.recipe import Recipe
 
 _NEVER_TRAINED = "attn_pool."
 _BETAS = (0.9, 0.95)
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,16 +86,25 @@ def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = parameter_groups(model, recipe)
     freeze(groups)
     learning = [group for group in groups if not group.frozen]
-    joined: dict[tuple[bool, bool], dict[str, Any]] = {}
-    for group in learning:
-        decay = recipe.weight_decay if group.decays else 0.0
-        empty = {"params": [], "lr": group.learning_rate, "weight_decay": decay}
-        joined.setdefault((group.part == "vision", group.decays), empty)["params"] += (
-            group.parameters
-        )
-    arguments = list(joined.values())
-    moments = _DTYPES[recipe.moments]
+    arguments = _joined(learning, recipe)
+    moments = DTYPES[recipe.moments]
     stored = {parameter.dtype for group in learning for parameter in group.parameters}
     if stored == {moments}:  # torch keeps moments in the precision of the weights
         return torch.optim.AdamW(arguments, lr=recipe.learning_rate, betas=_BETAS, fused=True)
     return AdamWWithMoments(arguments, recipe.learning_rate, _BETAS, moments)
+
+
+def _joined(groups: list[Group], recipe: Recipe) -> list[dict[str, Any]]:
+    """Groups as torch takes them, as few as can be: one kernel updates a group.
+
+    Divided experts lie on another mesh of devices than all else, and no kernel spans two.
+    """
+    joined: dict[Any, dict[str, Any]] = {}
+    for group in groups:
+        decay = recipe.weight_decay if group.decays else 0.0
+        for parameter in group.parameters:
+            mesh = getattr(parameter, "device_mesh", None)
+            key = (group.part == "vision", group.decays, mesh)
+            empty = {"params": [], "lr": group.learning_rate, "weight_decay": decay}
+            joined.setdefault(key, empty)["params"].append(parameter)
+    return list(joined.values())

@@ -7,55 +7,17 @@ Processes are started by `torchrun` or `accelerate launch`, one for each device.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
-from torch import distributed
 from transformers.distributed import DistributedConfig
 
 from vl2.model.loading import check_tensors, load_config
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.registration import register
 from vl2.train.plan import shard_count
+from vl2.train.ranks import device_count
 from vl2.train.recipe import Recipe
-
-Shared = TypeVar("Shared")
-
-
-def device_count() -> int:
-    """Processes that train together, as the launcher says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes files."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def wait_for_all() -> None:
-    """Returns when every process has come here; at once if there is one."""
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.barrier()
-
-
-def total(values: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over all processes."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return values
-    values = values.clone()
-    distributed.all_reduce(values)
-    return values
-
-
-def everyones(value: Shared) -> list[Shared]:
-    """What each process hands in, in the order of their ranks; every process gets the list."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [value]
-    found: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, value)
-    return found
 
 
 def load_sharded(folder: Path, recipe: Recipe, dtype: torch.dtype) -> DeepseekVLV2ForCausalLM:

@@ -11,8 +11,10 @@ from torch import nn
 from transformers import set_seed
 
 from vl2.errors import CheckpointError, InputError
-from vl2.model.loading import load_model
+from vl2.model.loading import load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
+from vl2.model.released import released_config
+from vl2.model.sizes import model_sizes
 from vl2.model.vision import DeepseekVLV2VisionModel
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import candidate_resolutions
@@ -20,14 +22,17 @@ from vl2.train.attention import use_cpu_training_attention
 from vl2.train.data import Collator, Indexed
 from vl2.train.feeding import mixed_rows, open_mixture, part_names, rendered_rows
 from vl2.train.initial import initialise
+from vl2.train.lora import add_adapters, merged
 from vl2.train.naming import NameTokens, NamingRows
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
-from vl2.train.parallel import device_count
+from vl2.train.optim import DTYPES
+from vl2.train.parallel import load_sharded
+from vl2.train.ranks import device_count, is_first, is_sharded, join, wait_for_all
 from vl2.train.recipe import Recipe
 from vl2.train.rows import Lesson
 from vl2.train.skipping import SkippedRows
 from vl2.train.tokenizer import build_tokenizer, coordinate_tokens
-from vl2.train.trainer import claim, run_stage
+from vl2.train.trainer import claim, last_whole_checkpoint, run_stage
 from vl2.train.vision import (
     DenseNames,
     DensePicture,
@@ -36,6 +41,7 @@ from vl2.train.vision import (
 )
 
 FINAL = "final"
+ADAPTER = "adapter"
 ENCODER = "encoder.safetensors"
 FRESH = "nano-scratch"
 
@@ -126,6 +132,8 @@ def train_answers(
         weight = recipe.naming_weight / recipe.passes(device_count())
         words = _name_tokens(processor, names)
         learner = NamingRows(model, words, len(names.characters), weight)
+    elif recipe.lora_rank:
+        learner = add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
     collate = Collator(processor, packed=recipe.packing, max_tokens=recipe.max_tokens)
     claim(folder, recipe)
     skipped = SkippedRows(folder, recipe.max_skipped)
@@ -136,16 +144,32 @@ def train_answers(
         dataset = rendered_rows(source, processor, recipe)
     run_stage(recipe, folder, learner, dataset, collate, skipped, part_names(recipe))
     final = folder / FINAL
+    if recipe.lora_rank:
+        model = merged(learner, folder / ADAPTER)
     model.bfloat16()
-    model.save_pretrained(final)
-    processor.save_pretrained(final)
+    model.save_pretrained(final, is_main_process=is_first())
+    if is_first():
+        processor.save_pretrained(final)
+    wait_for_all()
     return final
 
 
 def starting_point(
-    recipe: Recipe, words: Iterable[str], coordinates: Iterable[int]
+    recipe: Recipe, words: Iterable[str], coordinates: Iterable[int], run: Path
 ) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
-    """The model that a recipe starts from, in float32, with its processor."""
+    """The model that a recipe starts from, with its processor.
+
+    On several devices each holds its share, and a run that goes on starts from what it has written.
+
+    Args:
+        recipe: the resolved recipe.
+        words: of the tokenizer of a fresh model.
+        coordinates: of the same.
+        run: folder of the run.
+    """
+    join()
+    if device_count() > 1 and (recipe.stage == "vision" or recipe.naming_weight):
+        raise InputError("Labels of patches are learnt on one device: start one process only.")
     if recipe.model == FRESH:
         processor = fresh_processor(words, coordinates)
         model = fresh_model(processor, recipe.seed)
@@ -153,11 +177,31 @@ def starting_point(
         folder = Path(recipe.model)
         if not (folder / "config.json").is_file():
             raise InputError(f"The recipe starts from {folder}, which is no folder of a model.")
+        _check_shape(recipe, folder)
         processor = DeepseekVLV2Processor.from_pretrained(folder)
-        model = load_model(folder, device="cpu", dtype=torch.float32)
+        if is_sharded(recipe):
+            start = last_whole_checkpoint(run) or folder
+            return load_sharded(Path(start), recipe, DTYPES[recipe.weights]), processor
+        model = load_model(folder, device="cpu", dtype=DTYPES[recipe.weights])
     if recipe.vision:
         model.model.vision_tower.load_state_dict(_encoder_weights(Path(recipe.vision)))
+    if is_sharded(recipe):
+        raise InputError(
+            "Several devices start from a checkpoint: train one step on one device first, and name "
+            "its folder as the model."
+        )
     return model, processor
+
+
+def _check_shape(recipe: Recipe, folder: Path) -> None:
+    if not recipe.shape:
+        return
+    found, wanted = load_config(folder), released_config(recipe.shape)
+    if model_sizes(found) != model_sizes(wanted):
+        raise CheckpointError(
+            f"{folder} does not have the shape of {recipe.shape}, which the recipe asks for: "
+            "start from another checkpoint, or set shape to ''."
+        )
 
 
 def _name_tokens(processor: DeepseekVLV2Processor, names: DenseNames) -> NameTokens:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vl2.errors import InputError
-from vl2.train.parallel import everyones, is_first
+from vl2.train.ranks import everyones, is_first
 
 SKIPPED_NAME = "skipped.txt"
 _SHOWN = 10

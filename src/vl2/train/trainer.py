@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer import SCHEDULER_NAME
 
 from vl2.errors import InputError
 from vl2.model.loading import load_model
@@ -22,8 +25,9 @@ from vl2.train.averages import Averages
 from vl2.train.curves import draw_curves, draw_experts
 from vl2.train.experts import EXPERTS_NAME, ExpertWatch
 from vl2.train.optim import adamw
-from vl2.train.parallel import device_count, is_first, total
+from vl2.train.ranks import device_count, is_first, total
 from vl2.train.recipe import Recipe, load_recipe
+from vl2.train.resuming import has_optimizer, load_optimizer, save_optimizer
 from vl2.train.schedule import learning_rate_factor
 from vl2.train.skipping import SkippedRows
 
@@ -154,6 +158,35 @@ class StageTrainer(Trainer):
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the Trainer; with a sharded model also what it leaves out then, to be gone on with.
+
+        It comes before the state of the run, which marks a whole checkpoint.
+        """
+        super().save_model(output_dir, _internal_call)
+        if _internal_call and output_dir and self.is_distributed_loading_by_transformers:
+            self._save_optimizer_and_scheduler(output_dir)
+            self._save_rng_state(output_dir)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        save_optimizer(self._learner, self._plain_optimizer, Path(output_dir))
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not has_optimizer(Path(checkpoint)):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_optimizer(self._learner, self._plain_optimizer, Path(checkpoint))
+        schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
+
+    @property
+    def _plain_optimizer(self) -> Optimizer:
+        """The optimizer without what accelerate wraps around it."""
+        optimizer: Any = self.optimizer
+        return getattr(optimizer, "optimizer", optimizer)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             logs.update(self._averages.take())
@@ -269,13 +302,22 @@ def claim(folder: Path, recipe: Recipe) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     saved = folder / RECIPE_NAME
-    if saved.is_file() and load_recipe(str(saved)) != recipe:
+    if saved.is_file() and _identity(load_recipe(str(saved))) != _identity(recipe):
         raise InputError(
             f"{folder} holds a run of another recipe: give another folder with --output, or "
             f"delete it to start over ({saved} tells what it was)."
         )
     if is_first():
         saved.write_text(recipe.as_yaml(), encoding="utf-8")
+
+
+def _identity(recipe: Recipe) -> Recipe:
+    """A recipe without what may change while a run goes on: the devices, and what is written."""
+    changed: dict[str, Any] = {"replicas": 1, "ep_size": 1, "workers": 0, "threads": 0}
+    changed |= {"log_every": 1, "save_every": 1}
+    if recipe.global_batch_size:
+        changed |= {"batch_size": 1, "accumulate": 1}
+    return replace(recipe, **changed)
 
 
 def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArguments:
@@ -293,6 +335,7 @@ def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArgume
         logging_steps=recipe.log_every,
         save_steps=recipe.save_every,
         save_total_limit=2,
+        save_only_model=sharded,  # the Trainer would refuse to save more; StageTrainer does
         dataloader_num_workers=recipe.workers,
         dataloader_persistent_workers=recipe.workers > 0,
         remove_unused_columns=False,
