@@ -178,8 +178,14 @@ class StageTrainer(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
             return
         load_optimizer(self._learner, self._plain_optimizer, Path(checkpoint))
+        # The schedule follows from the step. What else it keeps, it keeps by parameter group, and
+        # another layout has others.
         schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
-        self.lr_scheduler.load_state_dict(schedule)
+        rates = [group["lr"] for group in self._plain_optimizer.param_groups]
+        kept = {name: schedule[name] for name in ("last_epoch", "_step_count")}
+        self.lr_scheduler.load_state_dict(
+            {**kept, "_last_lr": rates, "lr_lambdas": [None] * len(rates)}
+        )
 
     @property
     def _plain_optimizer(self) -> Optimizer:

@@ -1,0 +1,124 @@
+"""Several processes do what one does. Tolerances: float32 sums in another order, 1e-5 relative."""
+
+import json
+import shutil
+
+import PIL.Image
+import pytest
+import torch
+from golden import checkpoint
+from model_inputs import mini_model
+from processes import gradients_of_layouts, run_ranks, step_batch, train_commands
+
+from vl2.cli import main
+from vl2.model.loading import load_model
+
+pytestmark = pytest.mark.slow
+
+
+def gradients_of_one(folder, count):
+    model = load_model(folder / "mini", dtype=torch.float32).train()
+    loss = load = 0
+    for rank in range(count):
+        outputs = model(**step_batch(rank, count))
+        outputs.loss.backward()
+        loss, load = loss + outputs.loss.detach(), load + outputs.expert_load
+    whole = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return {"loss": loss, "load": load, **whole}
+
+
+@pytest.mark.parametrize(
+    ("count", "layouts"),
+    [
+        (2, [{"ep_size": 1}, {"ep_size": 2}]),
+        (4, [{"ep_size": 2}, {"replicas": 2}, {"replicas": 2, "ep_size": 2}]),
+    ],
+    ids=["two", "four"],
+)
+def test_loss_load_and_gradients_are_those_of_one_process(count, layouts, tmp_path):
+    mini_model("base", aux_loss_alpha=0.3).save_pretrained(tmp_path / "mini")
+    run_ranks(gradients_of_layouts, count, tmp_path, layouts)
+    exact = gradients_of_one(tmp_path, count)
+    for number in range(len(layouts)):
+        found = torch.load(tmp_path / f"grads-{number}.pt", weights_only=True)
+        assert torch.equal(found["load"], exact["load"])
+        assert exact.keys() <= found.keys()
+        for name, gradient in exact.items():
+            bound = 1e-5 * float(gradient.abs().max()) + 1e-9
+            assert float((found[name] - gradient).abs().max()) <= bound, (number, name)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Pictures of several sizes, and text alone."""
+    folder = tmp_path_factory.mktemp("rows")
+    lines = []
+    for number in range(30):
+        answer = {"role": "assistant", "content": f"number {number} " * (1 + number % 5)}
+        question = {"role": "user", "content": f"say {number}"}
+        if number % 3:
+            size = (48 * (1 + number % 4), 48 * (1 + number % 3))
+            PIL.Image.new("RGB", size, (8 * number, 80, 30)).save(folder / f"{number}.png")
+            question["content"] = "<image>\nwhich?"
+            question["images"] = [f"{number}.png"]
+        lines.append(json.dumps({"messages": [question, answer]}))
+    (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "rows.jsonl"
+
+
+def words(rows, output, *more):
+    settings = [
+        f"model={checkpoint('base')}",
+        f"data={rows}",
+        "shape=",
+        "steps=3",
+        "global_batch_size=4",
+        "max_tokens=900",
+        "max_tiles=1",
+        "warmup_steps=0",
+        "learning_rate=1e-3",
+        "balance_weight=0.01",
+        "bias_step=0.001",
+        "bf16=false",
+        "workers=0",
+        "log_every=1",
+        "save_every=1",
+        *more,
+    ]
+    return ["base-sft", "--output", str(output), *(w for s in settings for w in ("--set", s))]
+
+
+def losses(folder):
+    lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
+    return {row["step"]: row["loss"] for row in map(json.loads, lines)}
+
+
+def half_done(done, copy):
+    """The run as if it had been stopped before its last step."""
+    shutil.copytree(done, copy)
+    shutil.rmtree(copy / "checkpoint-3")
+    shutil.rmtree(copy / "final")
+    (copy / "log.jsonl").unlink()
+    return copy
+
+
+def test_a_run_goes_on_under_another_layout(rows, tmp_path):
+    assert main(["train", *words(rows, tmp_path / "one")]) == 0
+    moved = half_done(tmp_path / "one", tmp_path / "moved")
+    commands = [words(rows, tmp_path / "two", "ep_size=2"), words(rows, moved)]
+    run_ranks(train_commands, 2, tmp_path, commands)
+    exact = losses(tmp_path / "one")
+    assert losses(tmp_path / "two") == pytest.approx(exact, rel=1e-5)
+    assert losses(moved) == pytest.approx({3: exact[3]}, rel=1e-5)
+
+    back = half_done(tmp_path / "two", tmp_path / "back")
+    assert main(["train", *words(rows, back)]) == 0
+    assert losses(back) == pytest.approx({3: exact[3]}, rel=1e-5)
+
+    weights = [load_model(tmp_path / run / "final") for run in ("one", "two", "moved", "back")]
+    for other in weights[1:]:
+        assert other.dtype == torch.bfloat16
+        for (name, a), b in zip(
+            weights[0].state_dict().items(), other.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(a, b, rtol=0.02, atol=2e-4, msg=name)
