@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from vl2.engine.assistant import Assistant
 from vl2.engine.batching import BatchingEngine
+from vl2.engine.limits import Limits
+from vl2.engine.memory import parse_size, plan_memory
 from vl2.engine.placement import choose_device, choose_dtype
 from vl2.engine.sources import EMBEDDED, find_checkpoint
 from vl2.errors import CheckpointError
-from vl2.model.loading import load_model
+from vl2.model.loading import load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.quantization.plan import VL2QuantizationConfig
@@ -26,6 +29,7 @@ def load(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     quantize: str | None = None,
+    memory: str | int | None = None,
 ) -> Assistant:
     """Load a model to talk to.
 
@@ -37,13 +41,19 @@ def load(
             CUDA GPUs that lack bfloat16.
         quantize: `int8` or `int4` to quantise the weights while they are read. `vl2 quantize`
             does so once for all, and its folders need no word here.
+        memory: what all of it may take, such as `"8GB"`, or bytes: of the whole process on the CPU,
+            of the device on a GPU. What the weights leave becomes cache. Without it the cache holds
+            four full contexts.
 
     Raises:
         CheckpointError: there is no such model, or it is incomplete, broken or quantised already.
-        InputError: no such device, type or scheme.
+        InputError: no such device, type or scheme, or the memory is too small; nothing has been
+            loaded then.
     """
-    model, processor = load_parts(name_or_path, device, dtype, quantize)
-    return Assistant(BatchingEngine(model, processor), processor)
+    chosen = _choose(name_or_path, device, dtype, quantize)
+    limits = Limits() if memory is None else _limits(chosen, memory)
+    model, processor = _load_chosen(chosen)
+    return Assistant(BatchingEngine(model, processor, limits), processor)
 
 
 def load_parts(
@@ -53,13 +63,47 @@ def load_parts(
     quantize: str | None = None,
 ) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
     """Load a model and its processor by themselves; arguments and errors as for `load`."""
+    return _load_chosen(_choose(name_or_path, device, dtype, quantize))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is loaded, where to and how."""
+
+    folder: Path
+    device: torch.device
+    dtype: torch.dtype
+    quantization: VL2QuantizationConfig | None
+
+
+def _choose(
+    name_or_path: str | os.PathLike[str],
+    device: str | torch.device,
+    dtype: str | torch.dtype,
+    quantize: str | None,
+) -> _Chosen:
     place = choose_device(device)
-    plan = None if quantize is None else VL2QuantizationConfig.named(quantize)
+    quantization = None if quantize is None else VL2QuantizationConfig.named(quantize)
     folder = find_checkpoint(name_or_path)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    precision = choose_dtype(dtype, place, weight_bytes)
-    processor = _load_processor(folder)
-    model = load_model(folder, device=place, dtype=precision, quantization=plan)
+    return _Chosen(folder, place, choose_dtype(dtype, place, weight_bytes), quantization)
+
+
+def _limits(chosen: _Chosen, memory: str | int) -> Limits:
+    budget = parse_size(memory) if isinstance(memory, str) else memory
+    config = load_config(chosen.folder)
+    plan = plan_memory(config, chosen.dtype, chosen.device, budget, chosen.quantization)
+    return plan.limits()
+
+
+def _load_chosen(chosen: _Chosen) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
+    processor = _load_processor(chosen.folder)
+    model = load_model(
+        chosen.folder,
+        device=chosen.device,
+        dtype=chosen.dtype,
+        quantization=chosen.quantization,
+    )
     return model, processor
 
 
