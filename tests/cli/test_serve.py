@@ -19,7 +19,10 @@ pytest.importorskip("prometheus_client")
 
 
 def test_a_process_serves_and_a_signal_ends_it(nano):
-    command = [sys.executable, "-m", "vl2", "serve", "--port", "0", "--served-name", "little"]
+    command = [
+        sys.executable,
+        *["-m", "vl2", "serve", "--port", "0", "--no-page", "--served-name", "little"],
+    ]
     environment = {**os.environ, "VL2_API_KEY": "secret"}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -46,7 +49,7 @@ def test_a_port_that_is_taken_is_told(nano, capsys):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert cli.main(["serve", "--port", port]) == 2
+        assert cli.main(["serve", "--no-page", "--port", port]) == 2
     assert "choose another --port" in capsys.readouterr().err
 
 

@@ -28,11 +28,13 @@ VERBS = {
     "ask": "Ask a question about one or several pictures.",
     "locate": "Find something in a picture and give its box.",
     "chat": "Talk about pictures, turn by turn.",
-    "serve": "Serve a model over HTTP: an API like OpenAI's.",
+    "serve": "Serve a model over HTTP: an API like OpenAI's, and a web page.",
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
     "eval": "Measure a model on held-out pictures.",
     "quantize": "Write a smaller copy of a model, with weights in 8 or 4 bits.",
+    "bench": "Time a model beside what the machine could do.",
+    "doctor": "Check a model from its files to its first answer.",
     "info": "Show what a model is made of and what it costs to run.",
 }
 

@@ -1,5 +1,6 @@
-"""`vl2 serve`: the HTTP API."""
+"""`vl2 serve`: the HTTP API and the web page."""
 
+import importlib.util
 from typing import Annotated
 
 import typer
@@ -63,11 +64,17 @@ def command(
         float,
         typer.Option(min=0, help="Seconds that open answers get when the server is to stop."),
     ] = 30,
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page", help="The web page.", show_default="if gradio is installed"
+        ),
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Serve a model over HTTP: an API in the shape of OpenAI's.
+    """Serve a model over HTTP: an API in the shape of OpenAI's, and a web page.
 
     Ctrl-C or SIGTERM stops it when the open answers are finished.
     """
@@ -89,6 +96,14 @@ def command(
     )
     assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
     app = create_app(assistant, settings)
+    if page is None:
+        page = importlib.util.find_spec("gradio") is not None
+        if not page and not quiet:
+            terminal.note("there is no web page: pip install 'vl2[web]' brings it.")
+    if page:
+        from vl2.server import page as web_page
+
+        web_page.mount(app)
     if not quiet:
         open_to_all = host not in _LOCAL and api_key is None
         if open_to_all:
