@@ -1,0 +1,265 @@
+"""A whole checkpoint is fine; each kind of damage is found, told once, and comes with advice."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+from golden import checkpoint
+from safetensors.torch import load_file, save_file
+
+from vl2.doctor import examination, examine, reading, running
+from vl2.engine import Assistant
+from vl2.errors import CheckpointError, ContextError, InputError
+from vl2.model.released import released_config
+from vl2.processing.processor import DeepseekVLV2Processor
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(checkpoint("base"), tmp_path / "model")
+
+
+def states(folder, **options):
+    return {finding.check: finding for finding in examine(folder, "cpu", **options)}
+
+
+def only_wrong(found):
+    (wrong,) = [finding for finding in found.values() if finding.state == "wrong"]
+    assert wrong.advice
+    return wrong
+
+
+def change(folder, name, **values):
+    file = folder / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@pytest.mark.parametrize("variant", ["tiny", "base"])
+def test_a_whole_checkpoint_is_fine(variant):
+    found = states(checkpoint(variant))
+    assert {finding.state for finding in found.values()} == {"fine", "not checked"}
+    assert found["hashes"].state == "not checked"
+    assert found["tiles"].told == "Grids, counts and pixels are those of the original release."
+    assert found["answer"].told.startswith("float32 on cpu: ")
+    assert all(
+        set(finding.as_dict()) == {"check", "state", "told", "advice"} for finding in found.values()
+    )
+
+
+def test_quick_reads_no_weights(folder, monkeypatch):
+    monkeypatch.setattr(examination, "load", None)
+    found = states(folder, quick=True)
+    assert "numbers" not in found
+    assert "hashes" not in found
+    assert found["answer"].state == "not checked"
+
+
+def test_missing_files(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "model.safetensors").unlink()
+    found = states(folder)
+    assert only_wrong(found).told == "tokenizer.json, model.safetensors are missing."
+    assert list(found) == ["files"]
+
+
+def test_half_a_file(folder):
+    (folder / "tokenizer_config.json").write_text("{")
+    assert "tokenizer_config.json cannot be read" in only_wrong(states(folder)).told
+
+
+@pytest.mark.parametrize("index", ["{", "[]", '{"weight_map": 3}'])
+def test_a_broken_index(folder, index):
+    (folder / "model.safetensors.index.json").write_text(index)
+    assert "weight_map is missing" in only_wrong(states(folder)).told
+
+
+def shard(folder, total):
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in shards.items():
+        save_file({name: tensors[name] for name in part}, folder / file)
+    (folder / "model.safetensors").unlink()
+    index = {
+        "metadata": {"total_size": total or sum(t.nbytes for t in tensors.values())},
+        "weight_map": {name: file for file, part in shards.items() for name in part},
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_shards_and_their_total(folder):
+    shard(folder, total=None)
+    found = states(folder)
+    assert found["index"].state == found["answer"].state == "fine"
+    (folder / "b.safetensors").unlink()
+    assert only_wrong(states(folder)).told == "b.safetensors is missing."
+
+
+def test_a_total_that_differs(folder):
+    shard(folder, total=5)
+    assert "The index states 5 bytes" in only_wrong(states(folder)).told
+
+
+def test_hashes_beside_a_download_and_in_the_cache(folder, tmp_path):
+    weights = folder / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    noted = folder / ".cache" / "huggingface" / "download" / "model.safetensors.metadata"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(f"commit\n{digest}\n1700000000.0\n")
+    assert states(folder)["hashes"].state == "fine"
+    noted.write_text(f"commit\n{'0' * 64}\n1700000000.0\n")
+    assert only_wrong(states(folder)).check == "hashes"
+    noted.unlink()
+    blob = tmp_path / digest
+    weights.rename(blob)
+    weights.symlink_to(blob)
+    assert states(folder)["hashes"].state == "fine"
+    blob.rename(tmp_path / ("1" * 64))
+    weights.unlink()
+    weights.symlink_to(tmp_path / ("1" * 64))
+    assert only_wrong(states(folder)).check == "hashes"
+
+
+def rewrite(folder, edit):
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_half_downloaded_weights(folder):
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    found = states(folder)
+    assert [finding.check for finding in found.values() if finding.state == "wrong"] == [
+        "tensors",
+        "types",
+    ]
+    assert found["answer"].state == "not checked"
+
+
+def test_tensors_of_another_model(folder):
+    rewrite(folder, lambda tensors: tensors.pop("image_newline"))
+    assert "lacks tensor image_newline" in only_wrong(states(folder)).told
+
+
+def test_numbers_that_are_none(folder):
+    rewrite(folder, lambda tensors: tensors["image_newline"].fill_(float("nan")))
+    found = states(folder)
+    assert (
+        "1 tensors hold numbers that are not finite, such as image_newline" in found["numbers"].told
+    )
+    assert found["answer"].state == "not checked"
+
+
+def test_empty_matrices_are_odd(folder):
+    rewrite(folder, lambda tensors: tensors["language.lm_head.weight"].zero_())
+    found = states(folder)
+    assert found["numbers"].state == "odd"
+    assert "language.lm_head.weight" in found["numbers"].told
+
+
+def test_types_that_nothing_explains(folder):
+    name = "language.lm_head.weight"
+    rewrite(folder, lambda tensors: tensors.update({name: tensors[name].to(torch.int8)}))
+    assert "config.json explains no I8" in only_wrong(states(folder)).told
+
+
+def test_a_configuration_of_another_model(folder):
+    change(folder, "config.json", model_type="llama")
+    assert "'llama'" in only_wrong(states(folder)).told
+
+
+def test_a_processor_that_cannot_be_loaded(folder):
+    change(folder, "processor_config.json", image_std=[0, 0, 0])
+    assert only_wrong(states(folder)).check == "processor"
+
+
+def test_pixels_of_another_normalisation(folder):
+    change(folder, "processor_config.json", image_mean=[0.4, 0.5, 0.5])
+    wrong = only_wrong(states(folder))
+    assert wrong.check == "tiles"
+    assert "image_mean" in wrong.advice
+
+
+def test_other_candidates_are_fine_but_said(folder):
+    change(folder, "processor_config.json", candidate_resolutions=[[384, 384]])
+    assert "released ones only" in states(folder, quick=True)["tiles"].told
+
+
+def test_ids_that_do_not_fit(folder):
+    change(folder, "config.json", image_token_id=7)
+    assert "<image> is 425 in the tokenizer, 7 in config.json" in only_wrong(states(folder)).told
+
+
+def test_ids_of_the_released_models():
+    """A tokenizer that belongs to another model is told by its ids."""
+    processor = DeepseekVLV2Processor.from_pretrained(checkpoint("base"))
+    config = released_config("tiny")
+    assert "<image> is 425 in the tokenizer, 128815" in reading.check_ids(processor, config).told
+    config.image_token_id = None
+    assert "<image> 425, not 128815" in reading.check_ids(processor, config).told
+    config.language_config.vocab_size = 10
+    assert "the model only 10 words" in reading.check_ids(processor, config).told
+
+
+@pytest.mark.parametrize("name", ["tiny", "small", "base"])
+def test_stored_ids_are_those_of_the_configurations(name):
+    config = released_config(name)
+    assert reading.RELEASED_IDS[config.language_config.vocab_size][0] == config.image_token_id
+
+
+def test_memory(folder, monkeypatch):
+    monkeypatch.setattr(running, "_free_bytes", lambda device: 1000)
+    found = states(folder)
+    assert only_wrong(found).check == "memory"
+    assert found["answer"].told == "There is no room for it."
+    monkeypatch.setattr(running, "_free_bytes", lambda device: None)
+    assert states(folder, quick=True)["memory"].state == "not checked"
+
+
+def test_free_memory_of_this_machine():
+    free = running._free_bytes(torch.device("cpu"))
+    assert free is None or free > 2**20
+    assert running._free_bytes(torch.device("meta")) is None
+
+
+def test_an_answer_that_fails_or_wavers(folder, monkeypatch):
+    answers = iter(["a", "b"])
+
+    class Said:
+        def __init__(self):
+            self.text = next(answers)
+
+    monkeypatch.setattr(Assistant, "ask", lambda *a, **k: Said())
+    assert states(folder)["answer"].state == "odd"
+
+    def fail(*args, **kwargs):
+        raise ContextError("too long")
+
+    monkeypatch.setattr(Assistant, "ask", fail)
+    assert "too long" in only_wrong(states(folder)).told
+
+    def refuse(*args):
+        raise CheckpointError("broken")
+
+    monkeypatch.setattr(examination, "load", refuse)
+    assert only_wrong(states(folder)).told == "broken"
+
+
+def test_positions_that_are_rounded_are_found(folder, monkeypatch):
+    exact = running.rotary_tables
+
+    def rounded(positions, dim, theta):
+        return exact(positions.to(torch.bfloat16), dim, theta)
+
+    monkeypatch.setattr(running, "rotary_tables", rounded)
+    assert only_wrong(states(folder)).check == "positions"
+
+
+def test_no_such_model_or_device(tmp_path):
+    with pytest.raises(CheckpointError, match="no model"):
+        list(examine(tmp_path / "absent"))
+    with pytest.raises(InputError, match="Unknown device"):
+        list(examine(checkpoint("base"), "abacus"))
