@@ -12,6 +12,10 @@ from transformers import PreTrainedTokenizerFast
 from vl2.errors import EngineError, InputError, MissingExtraError
 
 
+# Where any white space is allowed, a model that is at a loss writes it to the end of its limit.
+_JSON_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
 class Constraints:
     """Makes constraints for one tokenizer.
 
@@ -38,7 +42,9 @@ class Constraints:
         library = _library()
         matcher = library.LLMatcher
         compilers = {
-            "json_schema": matcher.grammar_from_json_schema,
+            "json_schema": functools.partial(
+                matcher.grammar_from_json_schema, overrides=_JSON_SPACING
+            ),
             "regex": matcher.grammar_from_regex,
             "grammar": matcher.grammar_from_lark,
         }

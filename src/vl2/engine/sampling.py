@@ -55,8 +55,8 @@ class Sampling:
         no_repeat_ngram: the loop guard: no run of so many tokens comes twice within
             `no_repeat_window` tokens of the answer; 0 turns it off.
         no_repeat_window: how far back the loop guard looks, in tokens; 0 for the whole answer.
-        json_schema: the answer is JSON that obeys this schema (a mapping or its text); `{}` allows
-            any JSON. At most one of the three constraints.
+        json_schema: the answer is JSON on one line that obeys this schema (a mapping or its text);
+            `{}` allows any JSON. At most one of the three constraints.
         regex: the answer matches this regular expression.
         grammar: the answer obeys this grammar, written in llguidance's Lark dialect.
         ignore_eos: go on to `max_tokens` where the model would end; for measuring.
