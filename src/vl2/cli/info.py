@@ -25,6 +25,8 @@ PICTURE_SIZES = (
 )
 BAR_WIDTH = 28
 
+_KERNELS = {"torch": "none compiled: torch multiplies by quantised weights"}
+
 
 def command(
     model: Annotated[
@@ -37,6 +39,7 @@ def command(
     Only the configuration is read: the released models need not be downloaded.
     """
     from vl2.model.sizes import model_sizes
+    from vl2.ops.kernels.library import instruction_set
     from vl2.processing.tiling import Tiling
 
     config = _config(model)
@@ -45,7 +48,7 @@ def command(
         config.vision_config.patch_size,
         config.projector_config.downsample_ratio,
     )
-    report = describe(model, model_sizes(config), tiling)
+    report = describe(model, model_sizes(config), tiling) | {"kernels": instruction_set()}
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
@@ -157,6 +160,7 @@ def _facts(report: dict[str, Any]) -> "RenderableType":
     grid.add_row(
         "parameters", f"{total}, {active} of them active, {language} in the language model"
     )
+    grid.add_row("kernels", _KERNELS.get(report["kernels"], report["kernels"]))
     grid.add_row()
     return grid
 

@@ -32,15 +32,20 @@ def note(sentence: str) -> None:
     typer.echo(f"vl2: {sentence}", err=True)
 
 
-def load_assistant(model: str, device: str, dtype: str, *, quiet: bool = False) -> "Assistant":
-    """Load a model, say which one answers, and keep the libraries underneath from talking."""
-    warnings.simplefilter("ignore")
+def hush() -> None:
+    """Keep the libraries underneath from talking."""
     import transformers
 
-    from vl2.engine import load
-
+    warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+def load_assistant(model: str, device: str, dtype: str, *, quiet: bool = False) -> "Assistant":
+    """Load a model and say which one answers."""
+    from vl2.engine import load
+
+    hush()
     assistant = load(model, device, dtype)
     if not quiet:
         note(_introduction(model, assistant))

@@ -1,0 +1,141 @@
+"""`vl2 bench`: how fast a model runs here, beside what the machine could do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2.cli import options, terminal
+from vl2.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2.evals.speed.machine import Machine
+    from vl2.evals.speed.measure import Rate, Report
+    from vl2.model.modeling import DeepseekVLV2ForCausalLM
+    from vl2.processing.processor import DeepseekVLV2Processor
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(help="nano, tiny, small, base, a folder, or a repository.")
+    ] = "nano",
+    random: Annotated[
+        bool,
+        typer.Option(
+            "--random", help="Random weights in the shape of tiny, small or base: no download."
+        ),
+    ] = False,
+    quantize: Annotated[
+        str | None, typer.Option(help="int8 or int4: quantise the weights first.")
+    ] = None,
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens of the prompt of text.")] = 600,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens of the answer.")] = 32,
+    runs: Annotated[int, typer.Option(min=1, help="How often each piece is timed.")] = 3,
+    as_json: options.AsJson = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+) -> None:
+    """Time a model, and put its speed beside the ceilings of the machine.
+
+    The share says how much of what the memory (for answers) or the arithmetic units (for prompts
+    and pictures) could do is reached. Leave the machine alone meanwhile.
+    """
+    from rich.console import Console
+
+    from vl2.evals.speed.machine import measure_machine
+    from vl2.evals.speed.measure import measure
+
+    terminal.hush()
+    with Console(stderr=True).status("loading") as status:
+        loaded, processor = _load(model, random, quantize, device, dtype)
+        status.update("measuring the machine")
+        machine = measure_machine(loaded.device)
+        report = measure(
+            loaded,
+            processor,
+            machine,
+            prompt,
+            tokens,
+            runs,
+            lambda piece: status.update(f"timing {piece}"),
+        )
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "model": model,
+                    "random": random,
+                    "quantize": quantize,
+                    "device": str(loaded.device),
+                    "dtype": str(loaded.dtype).removeprefix("torch."),
+                    "prompt_tokens": prompt,
+                    "machine": machine.as_dict(),
+                    **report.as_dict(),
+                },
+                indent=2,
+            )
+        )
+    else:
+        _show(model, loaded, machine, report)
+
+
+def _load(
+    name: str, random: bool, quantize: str | None, device: str, dtype: str
+) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
+    from vl2.engine.loading import load_parts
+    from vl2.engine.placement import SMALL_MODEL_BYTES, choose_device, choose_dtype
+    from vl2.engine.sources import RELEASES
+    from vl2.evals.speed.shapes import processor_for, random_model
+    from vl2.model.released import released_config
+
+    if not random:
+        return load_parts(name, device, dtype, quantize)
+    if name not in RELEASES:
+        raise InputError(f"There is no released shape {name!r}: use {', '.join(RELEASES)}.")
+    place = choose_device(device)
+    config = released_config(name)
+    processor = processor_for(config)
+    precision = choose_dtype(dtype, place, SMALL_MODEL_BYTES)
+    model = random_model(config, precision, quantize)
+    return model.to(place), processor  # pyrefly: ignore[bad-argument-type]
+
+
+def _show(name: str, model: DeepseekVLV2ForCausalLM, machine: Machine, report: Report) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from vl2.cli.info import byte_size, operations
+
+    console = Console(highlight=False)
+    dtype = str(model.dtype).removeprefix("torch.")
+    peaks = ", ".join(f"{operations(at)}/s in {kind}" for kind, at in machine.operations.items())
+    console.print(
+        f"{name} on {model.device} in {dtype}, {byte_size(report.weight_bytes)} of weights; "
+        f"quantised ones are multiplied by {report.kernels}"
+    )
+    console.print(
+        f"machine: {machine.threads} threads, reads {byte_size(machine.read_bytes)}/s, {peaks}"
+    )
+    table = Table("", "time", "rate", "at the ceiling", "share", box=box.SIMPLE_HEAD)
+    for what, unit, rate in (
+        ("prompt", "tokens/s", report.prefill),
+        ("answer", "tokens/s", report.decode),
+        ("tile", "tiles/s", report.tile),
+        ("page to first token", "", report.page),
+    ):
+        table.add_row(what, *_cells(unit, rate))
+    console.print(table)
+
+
+def _cells(unit: str, rate: Rate) -> tuple[str, str, str, str]:
+    pace = f"{rate.per_second:.3g} {unit}" if unit else ""
+    if rate.floor is None or rate.share is None:
+        return _seconds(rate.seconds), pace, "", ""
+    return _seconds(rate.seconds), pace, _seconds(rate.floor), f"{100 * rate.share:.0f} %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
