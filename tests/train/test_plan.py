@@ -6,10 +6,10 @@ from model_inputs import IMAGE, mini_config, mini_model, mini_prompt
 
 from vl2.cli import main
 from vl2.errors import InputError
+from vl2.model.adapters import adapter_parameters, add_adapters
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
-from vl2.train.lora import adapter_parameters
 from vl2.train.memory import Batch, Kept, activation_bytes
 from vl2.train.optim import adamw
 from vl2.train.plan import config_of, largest_batch, make_plan, plan_text
@@ -111,12 +111,8 @@ def test_a_row_holds_as_many_tiles_as_its_tokens_allow():
     assert (batch.rows, batch.tokens, batch.tiles) == (4, 4096, 4 * 20)
 
 
-@pytest.mark.filterwarnings("ignore:.*is_activation_checkpointing:FutureWarning")
 def test_adapters_are_counted_as_peft_makes_them():
-    peft = pytest.importorskip("peft")
-    assert peft
-    from vl2.train.lora import add_adapters
-
+    pytest.importorskip("peft")
     for variant in ("tiny", "base"):
         model = add_adapters(mini_model(variant), 4, 8.0)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -15,7 +15,8 @@ from vl2.engine.limits import Limits
 from vl2.engine.memory import parse_size, plan_memory
 from vl2.engine.placement import choose_device, choose_dtype
 from vl2.engine.sources import EMBEDDED, find_checkpoint
-from vl2.errors import CheckpointError
+from vl2.errors import CheckpointError, InputError
+from vl2.model.adapters import merge_adapter
 from vl2.model.loading import load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
@@ -30,6 +31,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     quantize: str | None = None,
     memory: str | int | None = None,
+    adapter: str | os.PathLike[str] | None = None,
 ) -> Assistant:
     """Load a model to talk to.
 
@@ -44,15 +46,21 @@ def load(
         memory: what all of it may take, such as `"8GB"`, or bytes: of the whole process on the CPU,
             of the device on a GPU. What the weights leave becomes cache. Without it the cache holds
             four full contexts.
+        adapter: folder of low-rank adapters for this model, which are taken up into its weights
+            (extra `train`).
 
     Raises:
         CheckpointError: there is no such model, or it is incomplete, broken or quantised already.
-        InputError: no such device, type or scheme, or the memory is too small; nothing has been
-            loaded then.
+        InputError: no such device, type or scheme, an adapter for quantised weights, or the memory
+            is too small; nothing has been loaded then.
     """
+    if adapter is not None and quantize is not None:
+        raise InputError("Quantised weights take no adapter up: train, save, then quantise.")
     chosen = _choose(name_or_path, device, dtype, quantize)
     limits = Limits() if memory is None else _limits(chosen, memory)
     model, processor = _load_chosen(chosen)
+    if adapter is not None:
+        model = merge_adapter(model, adapter)
     return Assistant(BatchingEngine(model, processor, limits), processor)
 
 

@@ -10,12 +10,12 @@ from typing import cast
 import torch
 
 from vl2.errors import InputError
+from vl2.model.adapters import adapter_parameters
 from vl2.model.configuration import DeepseekVLV2Config, DeepseekVLV2LanguageConfig
 from vl2.model.loading import load_config
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
 from vl2.processing.tiling import Tiling
-from vl2.train.lora import adapter_parameters
 from vl2.train.memory import Batch, Kept, activation_bytes
 from vl2.train.optim import Group, parameter_groups
 from vl2.train.recipe import SHAPES, Recipe

@@ -163,6 +163,8 @@ class Recipe:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         knows_patches = self.naming_weight == 0 or self.data == "synth"
         _require(knows_patches, "naming_weight", self.naming_weight, "0 unless data is synth")
+        kept = self.lora_rank == 0 or self.bias_step == 0
+        _require(kept, "bias_step", self.bias_step, "0 beside adapters, which do not keep biases")
         low, high = self.turns
         _require(0 <= low <= high, "turns", self.turns, "two numbers, the lower first")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 from transformers import set_seed
 
 from vl2.errors import CheckpointError, InputError
+from vl2.model.adapters import add_adapters
 from vl2.model.loading import load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
@@ -22,7 +23,6 @@ from vl2.train.attention import use_cpu_training_attention
 from vl2.train.data import Collator, Indexed
 from vl2.train.feeding import mixed_rows, open_mixture, part_names, rendered_rows
 from vl2.train.initial import initialise
-from vl2.train.lora import add_adapters, merged
 from vl2.train.naming import NameTokens, NamingRows
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
 from vl2.train.optim import DTYPES
@@ -126,7 +126,9 @@ def train_answers(
     if recipe.bf16 and not torch.cuda.is_available():
         use_cpu_training_attention(model)
     model.config.language_config.aux_loss_alpha = recipe.balance_weight
-    learner: nn.Module = model
+    if recipe.gradient_checkpointing:
+        _checkpoint_activations(model)
+    learner: Any = model
     if recipe.naming_weight:
         # The answers' loss is divided by all tokens of a step; this one by the passes of a step.
         weight = recipe.naming_weight / recipe.passes(device_count())
@@ -145,13 +147,21 @@ def train_answers(
     run_stage(recipe, folder, learner, dataset, collate, skipped, part_names(recipe))
     final = folder / FINAL
     if recipe.lora_rank:
-        model = merged(learner, folder / ADAPTER)
+        if is_first():
+            learner.save_pretrained(folder / ADAPTER)
+        model = learner.merge_and_unload()
     model.bfloat16()
     model.save_pretrained(final, is_main_process=is_first())
     if is_first():
         processor.save_pretrained(final)
     wait_for_all()
     return final
+
+
+def _checkpoint_activations(model: DeepseekVLV2ForCausalLM) -> None:
+    """Keep only the inputs of layers, by whichever of its names the library has for it."""
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable()
 
 
 def starting_point(

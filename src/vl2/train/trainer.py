@@ -329,6 +329,8 @@ def _identity(recipe: Recipe) -> Recipe:
 def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArguments:
     # A model that is sharded brings its own mixed precision.
     sharded = getattr(model, "is_distributed_loading_by_transformers", False)
+    # Gradients summed over passes before they are reduced would lie whole on every device.
+    each_pass = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=recipe.steps,
@@ -344,6 +346,7 @@ def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArgume
         save_only_model=sharded,  # the Trainer would refuse to save more; StageTrainer does
         dataloader_num_workers=recipe.workers,
         dataloader_persistent_workers=recipe.workers > 0,
+        accelerator_config=each_pass if sharded else None,
         remove_unused_columns=False,
         report_to=[],
     )
