@@ -31,6 +31,7 @@ VERBS = {
     "serve": "Serve a model over HTTP: an API like OpenAI's, and a web page.",
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
+    "data": "Check data before it is trained on.",
     "eval": "Measure a model on held-out pictures.",
     "quantize": "Write a smaller copy of a model, with weights in 8 or 4 bits.",
     "bench": "Time a model beside what the machine could do.",
@@ -41,6 +42,7 @@ VERBS = {
 EXTRAS = {
     "accelerate": "train",
     "matplotlib": "train",
+    "peft": "train",
     "yaml": "train",
     "fastapi": "serve",
     "prometheus_client": "serve",

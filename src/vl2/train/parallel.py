@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import transformers
 from transformers.distributed import DistributedConfig
 
+from vl2.errors import InputError
 from vl2.model.loading import check_tensors, load_config
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.registration import register
@@ -29,9 +31,14 @@ def load_sharded(folder: Path, recipe: Recipe, dtype: torch.dtype) -> DeepseekVL
         dtype: of the weights.
 
     Raises:
-        InputError: the devices cannot be divided as the recipe says.
+        InputError: the devices cannot be divided as the recipe says, or transformers is too old.
         CheckpointError: the checkpoint is broken.
     """
+    if "dp_replicate_size" not in DistributedConfig.__dataclass_fields__:
+        raise InputError(
+            "Training on several devices needs transformers 5.23 or newer, found "
+            f"{transformers.__version__}: upgrade it."
+        )
     config = load_config(folder)
     check_tensors(folder, config)
     shards = shard_count(recipe, config, device_count())

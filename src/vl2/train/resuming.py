@@ -15,10 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from transformers.distributed.checkpoint import (
-    load_optimizer_distributed,
-    save_optimizer_distributed,
-)
+
+try:
+    from transformers.distributed.checkpoint import (
+        load_optimizer_distributed,
+        save_optimizer_distributed,
+    )
+except ImportError:  # where older versions have them
+    from transformers.distributed.utils import (
+        load_optimizer_distributed,
+        save_optimizer_distributed,
+    )
 
 OPTIMIZER_NAME = "optimizer"
 
