@@ -1,6 +1,7 @@
 """An engine that writes numbered words at a pace, and tells what became of each request."""
 
 import asyncio
+import itertools
 import time
 
 from golden import checkpoint
@@ -20,17 +21,19 @@ class ActedEngine:
         word: what each word is.
         fails_at: the word before which an answer fails with an `EngineError`.
         defect_at: the word before which an answer fails with any other exception.
+        pieces: what every answer consists of, instead of words.
     """
 
     context = 4096
     device = "cpu"
     dtype = "float32"
 
-    def __init__(self, pace=0.002, word="word ", fails_at=None, defect_at=None):
+    def __init__(self, pace=0.002, word="word ", fails_at=None, defect_at=None, pieces=None):
         self.pace = pace
         self.word = word
         self.fails_at = fails_at
         self.defect_at = defect_at
+        self.pieces = pieces
         self.begun = self.finished = self.ended = self.words = 0
 
     def stats(self):
@@ -39,16 +42,19 @@ class ActedEngine:
     async def stream(self, request):
         self.begun += 1
         try:
-            for index in range(request.sampling.max_tokens):
+            pieces = self.pieces or itertools.repeat(self.word, request.sampling.max_tokens)
+            for index, piece in enumerate(pieces):
                 if index == self.fails_at:
                     raise EngineError("The answer failed.")
                 if index == self.defect_at:
                     raise ZeroDivisionError(DEFECT)
                 await asyncio.sleep(self.pace)
                 self.words += 1
-                yield Delta(self.word)
+                yield Delta(piece)
             self.finished += 1
-            yield Finish("length", Usage(len(request.prompt), 0, request.sampling.max_tokens))
+            reason = "stop" if self.pieces else "length"
+            images = int(request.prompt.image_mask.sum())
+            yield Finish(reason, Usage(len(request.prompt), images, index + 1))
         finally:
             self.ended += 1
 

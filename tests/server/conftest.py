@@ -59,8 +59,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(assistant, **settings):
-    served = Served(create_app(assistant, Settings(**settings)))
+def serving(assistant, mount=None, **settings):
+    app = create_app(assistant, Settings(**settings))
+    if mount is not None:
+        mount(app)
+    served = Served(app)
     served.thread.start()
     while not served.server.started:
         time.sleep(0.01)
@@ -86,4 +89,4 @@ def server(assistant):
 def serve():
     """A function that serves an assistant with some settings until the test ends."""
     with contextlib.ExitStack() as stack:
-        yield lambda assistant, **settings: stack.enter_context(serving(assistant, **settings))
+        yield lambda *args, **settings: stack.enter_context(serving(*args, **settings))

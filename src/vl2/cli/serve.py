@@ -101,9 +101,9 @@ def command(
         if not page and not quiet:
             terminal.note("there is no web page: pip install 'vl2[web]' brings it.")
     if page:
-        from vl2.server import page as web_page
+        from vl2.server.page.mounting import mount
 
-        web_page.mount(app)
+        mount(app)
     if not quiet:
         open_to_all = host not in _LOCAL and api_key is None
         if open_to_all:

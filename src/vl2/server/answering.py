@@ -192,8 +192,13 @@ class Answering:
         options: Mapping[str, Any],
         max_tiles: int | None,
     ) -> Prepared:
+        several = len(pictures) > 1
         opened = [
-            _opened(picture, f"Picture {number} of {len(pictures)}", self.settings.picture_limits)
+            _opened(
+                picture,
+                f"Picture {number} of {len(pictures)}: " if several else "",
+                self.settings.picture_limits,
+            )
             for number, picture in enumerate(pictures, start=1)
         ]
         request, size = self.assistant.prepare(
@@ -268,7 +273,7 @@ def _opened(encoded: bytes, which: str, limits: Limits) -> PIL.Image.Image:
     try:
         return open_image(encoded, limits=limits)
     except ImageError as error:
-        raise ImageError(f"{which}: {error}") from error
+        raise ImageError(f"{which}{error}") from error
 
 
 def _filled(

@@ -1,5 +1,1 @@
-"""The web page: a conversation about pictures, mounted beside the API."""
-
-from vl2.server.page.mounting import mount
-
-__all__ = ["mount"]
+"""The web page: a conversation about pictures, mounted beside the API by `mounting.mount`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -68,9 +69,7 @@ class Handlers:
         """Answer what is typed; gives the question's box, the talk and the chat as they grow."""
         turn = _turn(message)
         if turn is None:
-            raise gr.Error(
-                "Ask something, or add a picture.", title="Nothing to answer", print_exception=False
-            )
+            raise _told("Ask something, or add a picture.")
         async with contextlib.aclosing(self._grown(talk.add(turn), Choices(*settings))) as growing:
             async for grown in growing:
                 yield busy(), grown, grown.shown()
@@ -78,9 +77,7 @@ class Handlers:
     async def again(self, talk: Talk, *settings: Any) -> AsyncGenerator[Update, None]:  # noqa: ANN401
         """Answer the last question once more."""
         if not talk.turns:
-            raise gr.Error(
-                "There is no question yet.", title="Nothing to answer", print_exception=False
-            )
+            raise _told("There is no question yet.")
         asked = talk.answered(answer="", boxes=(), note="")
         async with contextlib.aclosing(self._grown(asked, Choices(*settings))) as growing:
             async for grown in growing:
@@ -116,11 +113,9 @@ class Handlers:
         except EngineError as error:
             yield talk.answered(note=f"This answer failed: {error}")
         except VL2Error as error:
-            raise gr.Error(
-                str(error), title="This cannot be answered", print_exception=False
-            ) from error
+            raise _told(str(error)) from error
         except Refusal as refusal:
-            raise gr.Error(refusal.message, title="Not now", print_exception=False) from refusal
+            raise _told(refusal.message) from refusal
 
     async def boxes(self, talk: Talk) -> Update:
         """The picture of the last answer with its boxes, the boxes themselves, a line to read."""
@@ -156,10 +151,15 @@ class Handlers:
                 pictures = gr.update(value=list(cut.pictures), visible=bool(cut.pictures))
             line = views.summary(asked, system, cut, self._answering.assistant)
         except VL2Error as error:
-            gr.Warning(str(error), title="This cannot be sent")
+            gr.Warning(html.escape(str(error)))
             hidden = gr.update(value=None, visible=False)
-            return hidden, f"**This cannot be sent.** {error}", views.Cut()
+            return hidden, f"**This cannot be sent.** {html.escape(str(error))}", views.Cut()
         return pictures, line, cut
+
+
+def _told(sentence: str) -> gr.Error:
+    """A mistake as the page shows it, which takes it for HTML."""
+    return gr.Error(html.escape(sentence), print_exception=False)
 
 
 def _turn(message: Message | None) -> Turn | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,4 +166,5 @@ def told(box: Box | None) -> str:
     if box is None:
         return "Click on a box to see its text."
     corners = ", ".join(str(round(value)) for value in box.corners)
-    return f"**{box.label or '(no text)'}** at {corners} (left, top, right, bottom in pixels)"
+    label = html.escape(box.label) or "(no text)"
+    return f"**{label}** at {corners} (left, top, right, bottom in pixels)"

@@ -1,0 +1,218 @@
+"""The page in a real Chromium without a window."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from acted import acted, wait_for
+from sent import BUNDLED, png
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore"),  # of the page's framework about its own parts
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+
+POINTED = (
+    "<|ref|>the red star<|/ref|><|det|>[[85, 100, 405, 520]]<|/det|> and "
+    "<|ref|>a circle<|/ref|><|det|>[[600, 120, 860, 450]]<|/det|>"
+)
+
+
+@pytest.fixture(scope="module")
+def mount():
+    pytest.importorskip("gradio", reason="gradio is not installed: pip install 'vl2[web]'")
+    from vl2.server.page.mounting import mount
+
+    return mount
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with library.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page that somebody looks at, and what it asked for elsewhere."""
+
+    def __init__(self, page, url):
+        self.page = page
+        self.elsewhere = []
+        page.on("request", self.note)
+        page.goto(url)
+        self.question = page.locator("#question textarea")
+        self.question.wait_for(timeout=60_000)
+
+    def note(self, request):
+        if not re.match(r"(http://127\.0\.0\.1[:/]|data:|blob:)", request.url):
+            self.elsewhere.append(request.url)
+
+    def upload(self, *paths):
+        self.page.locator("#question input[type=file]").set_input_files([str(p) for p in paths])
+        self.page.locator("#question .thumbnail-item").nth(len(paths) - 1).wait_for()
+
+    def ask(self, question):
+        self.question.fill(question)
+        self.question.press("Enter")
+
+    def tab(self, name):
+        self.page.get_by_role("tab", name=name).click()
+
+    def sees(self, selector, text, timeout=20_000):
+        self.page.locator(selector, has_text=text).first.wait_for(timeout=timeout)
+
+
+@pytest.fixture
+def look(chromium, mount, serve):
+    """A function that serves an assistant and opens its page."""
+    contexts = []
+
+    def open_page(assistant, width=1280, height=900, **settings):
+        served = serve(assistant, mount, **settings)
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, accept_downloads=True
+        )
+        contexts.append(context)
+        return served, Page(context.new_page(), served.url)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def test_a_picture_is_asked_about_and_nobody_else_is(look, assistant):
+    served, page = look(assistant)
+    expected = assistant.ask(BUNDLED / "shapes.png", "What shape is red?").text
+    page.sees("#heading", "nano")
+    page.sees("#heading", assistant.dtype)
+    page.sees("#heading", assistant.device)
+    page.upload(BUNDLED / "shapes.png")
+    page.tab("Tiles")
+    page.sees("#counted", "93 tokens")
+    page.ask("What shape is red?")
+    page.sees("#chat", "tokens in")
+    page.sees("#chat .bot", expected)
+    assert page.elsewhere == []
+    with served.client() as client:
+        assert "default-src 'self'" in client.get("/").headers["content-security-policy"]
+        missing = client.get("/v1/nothing")
+        assert missing.status_code == 404
+        assert missing.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_boxes_are_drawn_and_tell_their_text(look):
+    assistant, _ = acted(pieces=[POINTED[i : i + 7] for i in range(0, len(POINTED), 7)])
+    _, page = look(assistant)
+    page.page.get_by_text("Finding", exact=True).first.click()
+    page.page.locator("#question .thumbnail-item").first.wait_for()
+    page.question.press("Enter")
+    page.sees("#chat .bot", "the red star and a circle")
+    boxed = page.page.locator("#boxed img")
+    boxed.wait_for()
+    area = boxed.bounding_box()
+    boxed.click(position={"x": area["width"] * 0.7, "y": area["height"] * 0.3})
+    page.sees("#clicked", "a circle")
+    boxed.click(position={"x": area["width"] * 0.2, "y": area["height"] * 0.3})
+    page.sees("#clicked", "the red star at 41, 36, 195, 187")
+    boxed.click(position={"x": area["width"] * 0.5, "y": area["height"] * 0.95})
+    page.sees("#clicked", "Click on a box")
+
+
+def test_an_answer_streams_and_can_be_stopped_begun_again_and_cleared(look):
+    assistant, engine = acted(pace=0.02)
+    _, page = look(assistant)
+    page.ask("Hello")
+    page.sees("#chat .bot", "word word")
+    assert engine.ended == 0
+    page.page.locator("#question .stop-button").click()
+    assert wait_for(lambda: engine.ended == 1)
+    assert engine.finished == 0
+    page.sees("#chat .bot", "word word")
+    page.page.get_by_role("button", name="Regenerate", exact=True).click()
+    assert wait_for(lambda: engine.begun == 2)
+    page.sees("#chat .bot", "word word")
+    page.page.get_by_role("button", name="Clear", exact=True).first.click()
+    assert wait_for(lambda: engine.ended == 2)
+    page.sees("#chat", "Add pictures")
+
+
+def test_a_page_that_is_closed_frees_its_work(look):
+    assistant, engine = acted(pace=0.02)
+    served, page = look(assistant)
+    page.ask("Hello")
+    page.sees("#chat .bot", "word word")
+    page.page.close()
+    assert wait_for(lambda: engine.ended == 1, seconds=15)
+    assert wait_for(lambda: served.answering.gate.inside == 0)
+
+
+def test_a_broken_picture_is_told(look, tmp_path):
+    assistant, engine = acted()
+    _, page = look(assistant)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(png(50, 50)[:60])
+    page.upload(broken)
+    page.tab("Tiles")
+    page.sees("#counted", "broken.png")
+    page.ask("What is this?")
+    page.sees(".toast-body.error", "broken or incomplete")
+    assert engine.begun == 0
+
+
+def test_a_conversation_can_be_saved(look, tmp_path):
+    assistant, _ = acted(pieces=["A ", "star."])
+    _, page = look(assistant)
+    page.upload(BUNDLED / "shapes.png")
+    page.ask("What <b>is</b> it?")
+    page.sees("#chat .bot", "A star.")
+    page.sees("#chat", "2 tokens in")
+    page.sees("#chat .user", "What <b>is</b> it?")
+    saved = {}
+    for name in ("Save text", "Save JSON"):
+        with page.page.expect_download() as download:
+            page.page.get_by_role("button", name=name).click()
+        target = tmp_path / download.value.suggested_filename
+        download.value.save_as(target)
+        saved[name] = Path(target).read_text(encoding="utf-8")
+    assert "> What <b>is</b> it?" in saved["Save text"]
+    assert "A star." in saved["Save text"]
+    (turn,) = json.loads(saved["Save JSON"])["turns"]
+    assert turn["answer"] == "A star."
+    assert turn["pictures"] == ["shapes.png"]
+
+
+def test_it_fits_a_phone(look):
+    assistant, _ = acted(pieces=["word " * 100])
+    _, page = look(assistant, width=390, height=844)
+    page.upload(BUNDLED / "shapes.png", BUNDLED / "sign.png")
+    page.ask("Hello")
+    page.sees("#chat .bot", "word word")
+    for tab in ("Boxes", "Tiles", "Camera", "Settings"):
+        page.tab(tab)
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_key_is_asked_for(look, chromium, mount, serve):
+    served = serve(acted()[0], mount, api_key="secret")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(served.url)
+    page.get_by_label("username").fill("me")
+    page.get_by_label("password").fill("wrong")
+    page.get_by_role("button", name="Login").click()
+    page.get_by_text("Incorrect Credentials").wait_for()
+    page.get_by_label("username").fill("me")
+    page.get_by_label("password").fill("secret")
+    page.get_by_role("button", name="Login").click()
+    page.locator("#question textarea").wait_for()
+    context.close()
