@@ -23,7 +23,7 @@ def model(monkeypatch):
 
     def answers(*texts: str, reason: str = "stop"):
         assistant, asked = scripted(*texts, reason=reason)
-        monkeypatch.setattr(engine, "load", lambda name, device, dtype: assistant)
+        monkeypatch.setattr(engine, "load", lambda name, device, dtype, memory=None: assistant)
         return asked
 
     return answers

@@ -22,7 +22,7 @@ def model(monkeypatch):
     def answers(*texts: str):
         assistant, asked = scripted(*texts)
         asked.decode = assistant._processor.tokenizer.decode
-        monkeypatch.setattr(engine, "load", lambda name, device, dtype: assistant)
+        monkeypatch.setattr(engine, "load", lambda name, device, dtype, memory=None: assistant)
         return asked
 
     return answers

@@ -18,7 +18,7 @@ def model(monkeypatch):
 
     def answers(*texts: str):
         assistant, asked = scripted(*texts)
-        monkeypatch.setattr(engine, "load", lambda name, device, dtype: assistant)
+        monkeypatch.setattr(engine, "load", lambda name, device, dtype, memory=None: assistant)
         return asked
 
     return answers

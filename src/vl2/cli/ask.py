@@ -37,6 +37,7 @@ def command(
     max_tiles: options.MaxTiles = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    memory: options.Memory = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Ask a question about one or several pictures; the answer streams to standard output.
@@ -52,7 +53,7 @@ def command(
     terminal.check_drawing(draw)
     opened = [terminal.open_picture(picture) for picture in pictures]
     conversation = as_conversation(question, opened)
-    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
     stream = assistant.stream(
         conversation,
         temperature=temperature,

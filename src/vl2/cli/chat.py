@@ -41,6 +41,7 @@ def command(
     max_tiles: options.MaxTiles = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    memory: options.Memory = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Talk about pictures, turn by turn; /help inside shows how.
@@ -49,7 +50,7 @@ def command(
     """
     for picture in pictures or ():
         _check_picture(picture)
-    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
     ask = partial(
         assistant.stream,
         temperature=temperature,

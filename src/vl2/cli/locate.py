@@ -32,6 +32,7 @@ def command(
     max_tiles: options.MaxTiles = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    memory: options.Memory = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Find something in a picture and give its boxes.
@@ -44,7 +45,7 @@ def command(
     locate_question(phrase)  # a phrase that cannot be asked for is told before the wait
     terminal.check_drawing(draw)
     opened = terminal.open_picture(picture)
-    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
     answer = assistant.locate(
         opened,
         phrase,

@@ -16,6 +16,14 @@ Model: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Dtype: TypeAlias = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Memory: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What weights, cache and the rest may take together, such as 8GB.",
+        show_default=False,
+    ),
+]
 Temperature: TypeAlias = Annotated[
     float,
     typer.Option(min=0, max=100, help="0 takes the likeliest word each time; more varies more."),

@@ -72,6 +72,7 @@ def command(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    memory: options.Memory = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Serve a model over HTTP: an API in the shape of OpenAI's, and a web page.
@@ -94,7 +95,7 @@ def command(
         max_images=max_images,
         drain_seconds=drain,
     )
-    assistant = terminal.load_assistant(model, device, dtype, quiet=quiet)
+    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
     app = create_app(assistant, settings)
     if page is None:
         page = importlib.util.find_spec("gradio") is not None

@@ -41,12 +41,14 @@ def hush() -> None:
     transformers.logging.disable_progress_bar()
 
 
-def load_assistant(model: str, device: str, dtype: str, *, quiet: bool = False) -> "Assistant":
+def load_assistant(
+    model: str, device: str, dtype: str, memory: str | None = None, *, quiet: bool = False
+) -> "Assistant":
     """Load a model and say which one answers."""
     from vl2.engine import load
 
     hush()
-    assistant = load(model, device, dtype)
+    assistant = load(model, device, dtype, memory=memory)
     if not quiet:
         note(_introduction(model, assistant))
     return assistant
