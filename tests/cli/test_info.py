@@ -90,3 +90,18 @@ def test_what_is_not_a_model_is_one_sentence(name, said, tmp_path, capsys):
 )
 def test_numbers_have_three_figures(text, expected):
     assert text == expected
+
+
+def test_memory_plans(capsys):
+    assert main(["info", "small", "--memory", "--json"]) == 0
+    plans = json.loads(capsys.readouterr().out)["plans"]
+    assert list(plans) == ["float32", "bfloat16", "int8", "int4"]
+    for plan in plans.values():
+        parts = [plan[part] for part in ("weights", "runtime", "working", "pictures", "cache")]
+        assert plan["total"] == sum(parts)
+        assert plan["weights"] < plan["least"] < plan["total"]
+    assert plans["int4"]["weights"] < plans["int8"]["weights"] < plans["bfloat16"]["weights"]
+    assert main(["info", "nano", "--memory"]) == 0
+    out = capsys.readouterr().out
+    assert "Memory of nano" in out
+    assert "int4" in out

@@ -24,6 +24,7 @@ PICTURE_SIZES = (
     ("banner", 3000, 400),
 )
 BAR_WIDTH = 28
+PLAN_PARTS = ("weights", "runtime", "working", "pictures", "cache")
 
 _KERNELS = {"torch": "none compiled: torch multiplies by quantised weights"}
 
@@ -33,6 +34,10 @@ def command(
         str, typer.Argument(help="nano, tiny, small, base, or a folder with a config.json.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory", help="Only how much memory it takes, by precision, and for what."),
+    ] = False,
 ) -> None:
     """Show what a model is made of and what it costs to run.
 
@@ -43,6 +48,10 @@ def command(
     from vl2.processing.tiling import Tiling
 
     config = _config(model)
+    if memory:
+        plans = memory_plans(model, config)
+        typer.echo(json.dumps(plans, indent=2)) if as_json else show_plans(plans)
+        return
     tiling = Tiling.from_candidates(
         config.candidate_resolutions,
         config.vision_config.patch_size,
@@ -109,6 +118,46 @@ def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any
             *(_picture(tiling, *picture) for picture in PICTURE_SIZES),
         ],
     }
+
+
+def memory_plans(model: str, config: "DeepseekVLV2Config") -> dict[str, Any]:
+    """What loading the model takes on the CPU in each precision, in bytes, by what it is for."""
+    import torch
+
+    from vl2.engine.memory import least_bytes, plan_memory
+    from vl2.quantization.plan import SCHEMES, VL2QuantizationConfig
+
+    dtypes: dict[str, tuple[torch.dtype, VL2QuantizationConfig | None]] = {
+        "float32": (torch.float32, None),
+        "bfloat16": (torch.bfloat16, None),
+    }
+    if getattr(config, "quantization_config", None) is None:
+        for scheme in SCHEMES:
+            dtypes[scheme] = (torch.bfloat16, VL2QuantizationConfig.named(scheme))
+    plans = {}
+    for name, (dtype, quantization) in dtypes.items():
+        plan = plan_memory(config, dtype, torch.device("cpu"), quantization=quantization)
+        parts = {part: getattr(plan, part) for part in PLAN_PARTS}
+        least = least_bytes(config, dtype, plan)
+        plans[name] = {**parts, "total": plan.total, "least": least}
+    return {"model": model, "plans": plans}
+
+
+def show_plans(report: dict[str, Any]) -> None:
+    """Draws the plans on standard output."""
+    from rich.console import Console
+
+    table = _table(
+        f"Memory of {report['model']} on the CPU", "precision", *PLAN_PARTS, "total", "least"
+    )
+    for precision, plan in report["plans"].items():
+        table.add_row(precision, *(byte_size(count) for count in plan.values()))
+    table.caption_justify = "left"
+    table.caption = (
+        "runtime: Python and torch; working: the largest step; pictures: encoded ones that are "
+        "kept; cache: four full contexts. least: the smallest --memory it can be loaded with."
+    )
+    Console(highlight=False).print(table)
 
 
 def _picture(tiling: "Tiling", name: str, width: int, height: int) -> dict[str, Any]:

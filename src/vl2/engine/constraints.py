@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerFast
 
 from vl2.errors import EngineError, InputError, MissingExtraError
 
-
 # Where any white space is allowed, a model that is at a loss writes it to the end of its limit.
 _JSON_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 

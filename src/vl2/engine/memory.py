@@ -92,8 +92,6 @@ def plan_memory(
         cache=0,
         cache_tokens=0,
     )
-    # One page more: page 0 stays empty.
-    least = (_pages(min(LEAST_TOKENS, context)) + 1) * page
     if budget is None:
         pages = _pages(_USUAL_CONTEXTS * context)
         return replace(
@@ -102,12 +100,22 @@ def plan_memory(
             cache=(pages + 1) * page,
             cache_tokens=pages * BLOCK,
         )
+    least = least_bytes(config, dtype, plan)
     left = budget - plan.total
-    if left < least:
+    if budget < least:
         raise InputError(_too_small(budget, plan, least))
-    pictures = min(usual.picture_bytes, (left - least) // 4)
+    pictures = min(usual.picture_bytes, (budget - least) // 4)
     pages = min((left - pictures) // page - 1, _pages(usual.running * context))
     return replace(plan, pictures=pictures, cache=(pages + 1) * page, cache_tokens=pages * BLOCK)
+
+
+def least_bytes(config: DeepseekVLV2Config, dtype: torch.dtype, plan: MemoryPlan) -> int:
+    """The smallest budget that the weights and the work of a plan leave a useful cache in."""
+    language = cast("DeepseekVLV2LanguageConfig", config.language_config)
+    # One page more: page 0 stays empty.
+    pages = _pages(min(LEAST_TOKENS, language.max_position_embeddings)) + 1
+    cache = pages * page_bytes(language, dtype)
+    return plan.weights + plan.runtime + plan.working + cache
 
 
 def weight_bytes(
@@ -208,6 +216,6 @@ def _too_small(budget: int, plan: MemoryPlan, least: int) -> str:
     return (
         f"A memory of {spelled(budget)} is too small: the model takes {spelled(plan.weights)} of "
         f"weights, {runtime}{spelled(plan.working)} while it computes and at least "
-        f"{spelled(least)} of cache, together {spelled(plan.total + least)}; give it that much, "
+        f"{spelled(least - plan.total)} of cache, together {spelled(least)}; give it that much, "
         "quantise the weights (int8, int4), or take a smaller model."
     )
