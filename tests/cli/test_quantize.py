@@ -27,6 +27,15 @@ def test_bits_of_a_part_can_be_chosen(golden, tmp_path, capsys):
     assert "vision" not in stored["bits"]
 
 
+def test_scales_can_be_chosen_by_pictures(nano, tmp_path, capsys):
+    picture = str(nano.parent / "pictures" / "shapes.png")
+    for name, words in (("plain", []), ("calibrated", ["--calibrate", picture])):
+        assert main(["quantize", "nano", str(tmp_path / name), *words]) == 0
+    weights = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("plain", "calibrated")]
+    assert len(weights[0]) == len(weights[1])
+    assert weights[0] != weights[1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -57,6 +57,7 @@ def test_schemes():
     assert int8.scheme("language.model.layers.3.mlp.experts.0.up_proj").bits == 8
     assert int4.scheme("model.language_model.layers.3.mlp.experts").bits == 4
     assert int4.scheme("model.language_model.layers.3.mlp.gate") is None
+    assert (int8.group_size, int4.group_size) == (64, 32)
     assert set(SCHEMES) == {"int8", "int4"}
 
 

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vl2.cli import terminal
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from vl2.quantization.plan import VL2QuantizationConfig
 
 _KEPT = 16
+_QUESTION = "Describe the picture in detail."
+_ANSWER_TOKENS = 64
 
 
 def command(
@@ -29,6 +34,14 @@ def command(
             "Repeatable."
         ),
     ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PICTURE",
+            help="Choose scales by what matters for this picture. Repeatable; a few are enough. "
+            "Needs the memory to run the model as it is.",
+        ),
+    ] = None,
 ) -> None:
     """Write a copy of a model with weights in 8 or 4 bits.
 
@@ -40,17 +53,19 @@ def command(
 
     from vl2.cli.info import byte_size
     from vl2.engine.sources import find_checkpoint
-    from vl2.quantization.convert import quantise_checkpoint
+    from vl2.quantization.convert import check_target, quantise_checkpoint
 
     plan = _plan(scheme, bits or [])
     folder = find_checkpoint(source)
+    check_target(target)
+    importance = _importance(source, calibrate) if calibrate else None
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task(f"quantising to {plan.name}", total=None)
 
         def tell(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        result = quantise_checkpoint(folder, target, plan, tell)
+        result = quantise_checkpoint(folder, target, plan, tell, importance)
     typer.echo(f"{byte_size(result.before)} became {byte_size(result.after)}.", err=True)
     typer.echo(target)
 
@@ -68,3 +83,16 @@ def _plan(scheme: str, changes: list[str]) -> VL2QuantizationConfig:
     return VL2QuantizationConfig(
         {part: count for part, count in chosen.items() if count != _KEPT}, named.group_size
     )
+
+
+def _importance(source: str, pictures: list[Path]) -> dict[str, torch.Tensor]:
+    """What matters while the model describes some pictures."""
+    from vl2.chat import as_conversation
+    from vl2.engine.loading import load_parts
+    from vl2.quantization.calibration import measure_importance
+
+    terminal.hush()
+    model, processor = load_parts(source, "cpu", "auto")
+    prompts = [processor.encode(as_conversation(_QUESTION, [str(path)])) for path in pictures]
+    batches = [processor.collate([prompt]) for prompt in prompts]
+    return measure_importance(model, batches, _ANSWER_TOKENS)

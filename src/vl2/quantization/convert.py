@@ -108,6 +108,16 @@ def quantise_checkpoint(
     return Result(before, after)
 
 
+def check_target(target: Path) -> None:
+    """Checks that a folder can be made.
+
+    Raises:
+        InputError: it is there already, with something in it.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{str(target)!r} exists already: name a folder that does not.")
+
+
 def _survey(source: Path, plan: VL2QuantizationConfig) -> dict[Path, list[_Tensor]]:
     """The tensors of each file, by their headers, in the order of names."""
     config = load_config(source)
@@ -142,8 +152,7 @@ def _begin(
     after: int,
 ) -> Path:
     """The folder to work in: a new one, or that of the same work interrupted."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{str(target)!r} exists already: name a folder that does not.")
+    check_target(target)
     work = target.with_name(f"{target.name}.unfinished")
     state = {
         "source": str(source.resolve()),

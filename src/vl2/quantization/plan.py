@@ -45,7 +45,7 @@ SCHEMES: Mapping[str, Mapping[str, int]] = MappingProxyType(
 )
 """Bits of each part, by the name of the scheme."""
 
-GROUPS: Mapping[str, int] = MappingProxyType({"int8": 64, "int4": 64})
+GROUPS: Mapping[str, int] = MappingProxyType({"int8": 64, "int4": 32})
 """Columns that share a scale, by the name of the scheme."""
 
 

@@ -1,0 +1,66 @@
+"""The scripts under `benchmarks/` run."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def script(repository, name):
+    spec = importlib.util.spec_from_file_location(name, repository / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_quality_of_quantised_weights(repository, nano, tmp_path, monkeypatch, capsys):
+    quality = script(repository, "quantization_quality")
+    monkeypatch.setattr(quality, "EVALUATED", quality.EVALUATED[:1])
+    monkeypatch.setattr(quality, "CALIBRATION", 1)
+    words = ["--count", "1", "--quick", "--out", str(tmp_path / "result.json")]
+    monkeypatch.setattr(sys, "argv", ["quantization_quality.py", *words])
+    quality.main()
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert [row["plan"] for row in record["plans"]] == ["int8", "int4", "int4, calibrated"]
+    assert record["plans"][0]["mean"] < record["plans"][1]["mean"]
+    assert capsys.readouterr().out.count("KL mean") == 3
+
+
+REPORT = {
+    "prefill": {"per_second": 2.0},
+    "decode": {"per_second": 3.0, "share": 0.5},
+    "tile": {"seconds": 1.0},
+    "page": {"seconds": 4.0},
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="no wait4 here")
+@pytest.mark.parametrize(("shape", "code"), [("tiny:int8", 0), ("tiny:int16", 1)])
+def test_reach(shape, code, repository, tmp_path):
+    """With a stand-in for the package, which takes 64 MB and prints a report."""
+    (tmp_path / "vl2").mkdir()
+    stand_in = f"""
+import json, sys
+held = bytearray(2**26)
+assert "int16" not in sys.argv
+print(json.dumps({REPORT!r}))
+"""
+    (tmp_path / "vl2" / "__main__.py").write_text(stand_in)
+    result = tmp_path / "result.json"
+    words = [str(repository / "benchmarks" / "reach.py"), "--shapes", shape, "--out", str(result)]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    (told,) = json.loads(result.read_text())["shapes"]
+    assert 2**26 < told["peak_bytes"] < 2**28
+    assert told["holds"] == (code == 0)
+    assert ("50 % of the memory's ceiling" in done.stdout) == (code == 0)
