@@ -148,7 +148,11 @@ class Handlers:
                 cut = await self._answering.in_thread(
                     views.cut, *key, self._answering.assistant, self._limits
                 )
-                pictures = gr.update(value=list(cut.pictures), visible=bool(cut.pictures))
+                pictures = gr.update(
+                    value=list(cut.pictures),
+                    visible=bool(cut.pictures),
+                    columns=1 if len(cut.pictures) < 2 else 2,
+                )
             line = views.summary(asked, system, cut, self._answering.assistant)
         except VL2Error as error:
             gr.Warning(html.escape(str(error)))

@@ -125,7 +125,7 @@ def with_tiles(image: PIL.Image.Image, grid: Grid, tiling: Tiling) -> PIL.Image.
     side = round(tiling.tile_size * _LONGEST_SIDE / max(width, height))
     canvas = letterbox(image, (side * grid.columns, side * grid.rows), _MARGIN)
     pen = ImageDraw.Draw(canvas)
-    for colour, thick in ((_WHITE, 7), (_LINE, 3)):
+    for colour, thick in ((_WHITE, 13), (_LINE, 7)):
         for column in range(grid.columns + 1):
             x = min(column * side, canvas.width - 1)
             pen.line((x, 0, x, canvas.height), colour, thick)
