@@ -12,10 +12,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c r
 PICTURE := src/vl2/assets/pictures/shapes.png
 OUTPUT  := output
 
-.PHONY: help run test check format clean
+.PHONY: help run test check format clean lane-lmms-eval lane-vlmevalkit
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
 
 run: $(VENV)/core.stamp ## Ask the embedded model about a bundled picture and draw the box it finds
 	@mkdir -p $(OUTPUT)
@@ -37,8 +37,19 @@ format: $(VENV)/dev.stamp ## Rewrite the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lane-lmms-eval: ## Run lmms-eval on a local task, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-lmms-eval
+	$(VENV)-lmms-eval/bin/python -m pip install --quiet $(PIP_ARGS) . lmms-eval
+	$(VENV)-lmms-eval/bin/python tests/lanes/lmms_eval_lane.py
+
+lane-vlmevalkit: ## Run VLMEvalKit on a local file, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-vlmevalkit
+	test -d $(VENV)-vlmevalkit/kit || git clone --depth 1 https://github.com/open-compass/VLMEvalKit $(VENV)-vlmevalkit/kit
+	$(VENV)-vlmevalkit/bin/python -m pip install --quiet $(PIP_ARGS) . -r $(VENV)-vlmevalkit/kit/requirements.txt
+	$(VENV)-vlmevalkit/bin/python tests/lanes/vlmevalkit_lane.py $(VENV)-vlmevalkit/kit
+
 clean: ## Remove the environment and what the commands wrote
-	rm -rf $(VENV) $(OUTPUT) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lmms-eval $(VENV)-vlmevalkit $(OUTPUT) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/core.stamp: pyproject.toml requirements/ci.txt
 	$(PYTHON) -m venv $(VENV)
