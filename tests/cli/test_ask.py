@@ -190,6 +190,13 @@ def test_a_keyboard_is_no_picture(model, monkeypatch, capsys) -> None:
     assert "pipe one in" in capsys.readouterr().err
 
 
+def test_settings_are_checked_before_the_model_is_loaded(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(engine, "load", None)
+    for option, value in (("--top-p", "0"), ("--seed", "-1")):
+        assert cli.main(["ask", PICTURE, "What?", option, value]) == 2
+        assert value in capsys.readouterr().err
+
+
 def test_offline_and_absent(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert cli.main(["ask", PICTURE, "What?", "--model", "base"]) == 2

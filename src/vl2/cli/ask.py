@@ -51,17 +51,13 @@ def command(
     if draw is not None and not pictures:
         raise InputError("There is no picture to draw on: name one before the question.")
     terminal.check_drawing(draw)
+    settings = terminal.checked(
+        temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
+    )
     opened = [terminal.open_picture(picture) for picture in pictures]
     conversation = as_conversation(question, opened)
     assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
-    stream = assistant.stream(
-        conversation,
-        temperature=temperature,
-        top_p=top_p,
-        max_tokens=max_tokens,
-        seed=seed,
-        max_tiles=max_tiles,
-    )
+    stream = assistant.stream(conversation, max_tiles=max_tiles, **settings)
     if as_json:
         terminal.show_json(stream.answer)
     else:

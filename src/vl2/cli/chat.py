@@ -50,15 +50,11 @@ def command(
     """
     for picture in pictures or ():
         _check_picture(picture)
-    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
-    ask = partial(
-        assistant.stream,
-        temperature=temperature,
-        top_p=top_p,
-        max_tokens=max_tokens,
-        seed=seed,
-        max_tiles=max_tiles,
+    settings = terminal.checked(
+        temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
     )
+    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
+    ask = partial(assistant.stream, max_tiles=max_tiles, **settings)
     talk = _Talk(ask, pictures or (), quiet=quiet)
     interactive = sys.stdin.isatty()
     if interactive:

@@ -44,17 +44,12 @@ def command(
 
     locate_question(phrase)  # a phrase that cannot be asked for is told before the wait
     terminal.check_drawing(draw)
+    settings = terminal.checked(
+        temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
+    )
     opened = terminal.open_picture(picture)
     assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
-    answer = assistant.locate(
-        opened,
-        phrase,
-        temperature=temperature,
-        top_p=top_p,
-        max_tokens=max_tokens,
-        seed=seed,
-        max_tiles=max_tiles,
-    )
+    answer = assistant.locate(opened, phrase, max_tiles=max_tiles, **settings)
     if as_json:
         terminal.show_json(answer)
     elif answer.boxes:

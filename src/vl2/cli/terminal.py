@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -39,6 +39,14 @@ def hush() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+def checked(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - of `Sampling`
+    """Settings of an answer, refused before the wait for a model if one is out of range."""
+    from vl2.engine.sampling import Sampling
+
+    Sampling(**settings)
+    return settings
 
 
 def load_assistant(

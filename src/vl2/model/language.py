@@ -58,7 +58,7 @@ class DeepseekVLV2Attention(nn.Module):
     def project(
         self, hidden_states: torch.Tensor, position_embeddings: _Tables
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Maps `[b, t, d]` to rotated queries `[b, h, t, d]` and keys, and values `[b, g, t, d]`."""
+        """Maps `[b, t, d]` to queries `[b, h, t, d]`, keys and values `[b, g, t, d]`."""
         query, key, value = (
             project(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
@@ -111,6 +111,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
         self.is_causal = True
         width, bias, dims = config.hidden_size, config.attention_bias, self.dims
         query_width = dims.heads * config.qk_head_dim
+        self.has_plain_query = config.q_lora_rank is None
         if config.q_lora_rank is None:
             self.q_proj = nn.Linear(width, query_width, bias=False)
         else:
@@ -131,7 +132,8 @@ class DeepseekVLV2LatentAttention(nn.Module):
             Position-free `[b, h, t, n]` and rotated `[b, h, t, p]` part of the queries, latents
             `[b, 1, t, r]` and rotated part `[b, 1, t, p]` of the keys.
         """
-        if self.config.q_lora_rank is None:
+        # Reading a configuration costs more than a small matrix product.
+        if self.has_plain_query:
             query = self.q_proj(hidden_states)
         else:
             query = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(hidden_states)))
