@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from golden import CONVERSATIONS, GOLDEN, checkpoint, load_tensors
+from transformers import AutoTokenizer
 
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.loading import load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.images import cut, open_image
+from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import Grid, Tiling
 
 TILING = Tiling()
@@ -169,3 +171,17 @@ def left_padded(prompts: list[dict]) -> dict:
         if parts:
             batch[name] = torch.cat(parts)
     return batch
+
+
+def mini_checkpoint(folder: Path, variant: str = "base") -> Path:
+    """A random miniature with its processor, in the official layout: 16 or 25 tokens a picture."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint(variant))
+    sizes = mini_config(variant).candidate_resolutions
+    processor = DeepseekVLV2Processor(tokenizer, candidate_resolutions=sizes, patch_size=4)
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id")}
+    torch.manual_seed(0)
+    config = mini_config(variant, vocab_size=len(tokenizer), **ids)
+    config.image_token_id = processor.image_token_id
+    DeepseekVLV2ForCausalLM(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

@@ -6,8 +6,7 @@ import shutil
 import PIL.Image
 import pytest
 import torch
-from golden import checkpoint
-from model_inputs import mini_model
+from model_inputs import mini_checkpoint, mini_model
 from processes import gradients_of_layouts, run_ranks, step_batch, train_commands
 
 from vl2.cli import main
@@ -62,19 +61,19 @@ def rows(tmp_path_factory):
             question["content"] = "<image>\nwhich?"
             question["images"] = [f"{number}.png"]
         lines.append(json.dumps({"messages": [question, answer]}))
+    mini_checkpoint(folder / "mini")
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder / "rows.jsonl"
 
 
 def words(rows, output, *more):
     settings = [
-        f"model={checkpoint('base')}",
+        f"model={rows.parent / 'mini'}",
         f"data={rows}",
         "shape=",
         "steps=3",
         "global_batch_size=4",
-        "max_tokens=900",
-        "max_tiles=1",
+        "max_tokens=160",
         "warmup_steps=0",
         "learning_rate=1e-3",
         "balance_weight=0.01",
@@ -82,7 +81,7 @@ def words(rows, output, *more):
         "bf16=false",
         "workers=0",
         "log_every=1",
-        "save_every=1",
+        "save_every=2",
         *more,
     ]
     return ["base-sft", "--output", str(output), *(w for s in settings for w in ("--set", s))]

@@ -92,14 +92,16 @@ class Packing:
     def _packed(self, documents: list[int]) -> tuple[list[tuple[int, ...]], list[int]]:
         """Rows of equal cost, and the documents that found no room.
 
-        The dearest document comes first, and goes to the cheapest row that has room for it.
+        The dearest and longest document comes first, and goes to the cheapest row that has room
+        for it. The rows come in the order of their first documents.
         """
         cost, tokens = self._cost, self._sizes.tokens
+        size = cost / cost.mean() + tokens / tokens.mean()
         rows: list[list[int]] = [[] for _ in range(_ROWS_AT_ONCE)]
         taken = np.zeros(_ROWS_AT_ONCE, dtype=np.int64)
         worth = np.zeros(_ROWS_AT_ONCE)
         left = []
-        for document in sorted(documents, key=lambda d: -cost[d]):
+        for document in sorted(documents, key=lambda d: -size[d]):
             fits = taken + tokens[document] <= self._max_tokens
             if not fits.any():
                 left.append(document)
@@ -108,9 +110,11 @@ class Packing:
             rows[row].append(document)
             taken[row] += tokens[document]
             worth[row] += cost[document]
-        waiting = set(left)
-        left = [document for document in documents if document in waiting]
-        return [tuple(row) for row in rows if row], left
+        place = {document: number for number, document in enumerate(documents)}
+        rows = sorted(
+            (row for row in rows if row), key=lambda row: min(map(place.__getitem__, row))
+        )
+        return [tuple(row) for row in rows], sorted(left, key=place.__getitem__)
 
 
 def deal(costs: Sequence[float], ranks: int, batch_size: int) -> list[int]:

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vl2.errors import InputError
+from vl2.model.released import released_config
+from vl2.model.sizes import model_sizes
+from vl2.processing.tiling import Tiling
+from vl2.train.measure import Sizes
+from vl2.train.packing import Cost, Packing, deal, slowest_over_mean
+
+PLAIN = Cost(1.0, 10.0)
+
+
+def sizes(tokens, tiles=None):
+    tokens = np.array(tokens)
+    return Sizes(tokens, np.zeros_like(tokens) if tiles is None else np.array(tiles), ())
+
+
+def test_every_document_comes_once_an_epoch_and_rows_are_never_too_long():
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, 1000, 5000)
+    packing = Packing(lambda index: index, sizes(np.tile(lengths, 4)), 1000, PLAIN)
+    rows = [packing.row(index) for index in range(2000)]
+    documents = [document for row in rows for document in row]
+    assert len(set(documents)) == len(documents)
+    assert all(sum(packing._sizes.tokens[list(row)]) <= 1000 for row in rows)
+    filled = np.mean([packing.size(index)[0] for index in range(2000)]) / 1000
+    assert filled > 0.9
+    # None waits for long: those that came early have gone.
+    assert set(range(len(documents) - 1000)) <= set(documents)
+
+
+def test_rows_do_not_depend_on_where_one_begins():
+    lengths = sizes(np.random.default_rng(0).integers(1, 50, 3000))
+    one, other = (Packing(lambda index: index % 3000, lengths, 100, PLAIN) for _ in range(2))
+    late = [other.row(index) for index in (300, 20, 0)]
+    assert late == [one.row(index) for index in (300, 20, 0)]
+
+
+def test_rows_that_cannot_be_learnt_from_are_left_out():
+    packing = Packing(lambda index: index % 4, sizes([5, 0, 7, 0]), 10, PLAIN)
+    assert {document for index in range(50) for document in packing.row(index)} == {0, 2}
+    with pytest.raises(InputError, match="None of the rows"):
+        Packing(lambda index: 0, sizes([0]), 10, PLAIN)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
+def test_dealing_keeps_every_row(some, ranks, batch_size):
+    costs = some * ranks * batch_size
+    dealt = deal(costs, ranks, batch_size)
+    assert sorted(dealt) == list(range(len(costs)))
+    after = slowest_over_mean([costs[row] for row in dealt], ranks, batch_size) if any(costs) else 1
+    assert after >= 1 - 1e-9
+
+
+def realistic(count):
+    """30 % text alone; else one to three pictures of any shape with some text (paper, 4.1)."""
+    random, tiling = np.random.default_rng(0), Tiling()
+    tokens, tiles = np.zeros((2, count), dtype=np.int64)
+    for row in range(count):
+        if random.random() < 0.3:
+            tokens[row] = np.clip(random.lognormal(6, 1), 16, 4096)
+            continue
+        pictures = random.choice([1, 1, 1, 1, 2, 3])
+        for _ in range(pictures):
+            width, height = (int(side) for side in random.uniform(200, 2000, 2))
+            grid = tiling.grid(width, height, tiled=pictures <= 2)
+            tokens[row] += tiling.tokens(grid)
+            tiles[row] += grid.n_tiles
+        tokens[row] += int(np.clip(random.lognormal(5, 0.8), 8, 1500))
+    fits = tokens <= 4096
+    return sizes(tokens * fits, tiles * fits)
+
+
+def in_order(found, count):
+    """Rows filled one after the other, as they come: what naive packing gives."""
+    rows, taken = [], np.zeros(2, dtype=np.int64)
+    for size in zip(found.tokens, found.tiles, strict=True):
+        if taken[0] + size[0] > 4096:
+            rows.append(taken)
+            taken = np.zeros(2, dtype=np.int64)
+        taken = taken + size
+    return np.array(rows[:count])
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+@pytest.mark.parametrize(("ranks", "passes"), [(8, 8), (64, 12)])
+def test_the_slowest_rank_is_within_five_percent_of_the_mean(size, ranks, passes):
+    found, rows = realistic(4000), ranks * passes
+    cost = Cost.of(model_sizes(released_config(size)))
+    packing = Packing(lambda index: index % 4000, found, 4096, cost)
+    costs = cost(*np.array([packing.size(row) for row in range(rows)]).T).tolist()
+    ours = slowest_over_mean([costs[row] for row in deal(costs, ranks, 1)], ranks, 1)
+    naive = slowest_over_mean(cost(*in_order(found, rows).T).tolist(), ranks, 1)
+    assert ours < 1.05
+    assert naive > 1.2
+
+
+def test_unpacked_rows_are_dealt_evenly_too():
+    found = realistic(512)
+    cost = Cost.of(model_sizes(released_config("small")))
+    costs = cost(found.tokens, found.tiles).tolist()
+    dealt = [costs[row] for row in deal(costs, 8, 4)]
+    assert slowest_over_mean(dealt, 8, 4) < 1.05
+    assert slowest_over_mean(costs, 8, 4) > 1.3
