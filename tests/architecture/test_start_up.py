@@ -44,7 +44,9 @@ def test_help_is_quick():
     assert statistics.median(times) < 0.8, times
 
 
-@pytest.mark.parametrize("verb", ["ask", "locate", "chat", "serve", "synth", "train", "eval", "info"])
+@pytest.mark.parametrize(
+    "verb", ["ask", "locate", "chat", "serve", "synth", "train", "eval", "doctor", "info"]
+)
 def test_a_verbs_help_loads_no_torch(verb):
     code = (
         "import contextlib, io\nfrom vl2.cli import main\n"
