@@ -106,8 +106,8 @@ class Runner:
         self._storage = storage
         self._device = model.device
         config = model.config.language_config
-        self._dims = config.latent_dims
-        self._attend = self._attend_latent if config.use_mla else self._attend_heads
+        self._dims, self._latent = config.latent_dims, config.use_mla
+        self._attend = self._attend_latent if self._latent else self._attend_heads
         positions = torch.arange(config.max_position_embeddings, device=self._device)[None]
         self._tables = rope.rotary_tables(positions, config.head_dim, config.rope_theta)
 
@@ -181,7 +181,8 @@ class Runner:
         ends = torch.tensor([span.end for span in spans], device=self._device)
         if len(spans) > 1:
             rows = PagedRows(table, ends)
-            return _Group(first, len(spans), 1, rows, seen_rows(rows, BLOCK), absorbed=True)
+            mask = None if self._latent else seen_rows(rows, BLOCK)
+            return _Group(first, len(spans), 1, rows, mask, absorbed=True)
         count, end, pages = len(spans[0].tokens), spans[0].end, list(used[0])
         neighbours = pages == list(range(pages[0], pages[0] + width))
         rows = PagedRows(table, ends, pages[0] * BLOCK if neighbours else None, end)
