@@ -44,16 +44,18 @@ def expert_conversions(companion: str = "") -> list[WeightConverter]:
     Args:
         companion: ending of a tensor that goes with each weight, e.g. `_scale`.
     """
-    gate_and_up = [f"mlp.experts.*.{name}_proj.weight{companion}" for name in ("gate", "up")]
+    # Older versions of transformers would take `weight_scale` for `weight`.
+    end = companion or "(?!_scale)"
+    gate_and_up = [f"mlp.experts.*.{name}_proj.weight{end}" for name in ("gate", "up")]
     return [
         WeightConverter(
             source_patterns=gate_and_up,
-            target_patterns=f"mlp.experts.gate_up_proj{companion}",
+            target_patterns=f"mlp.experts.gate_up_proj{end}",
             operations=[MergeModulelist(dim=0), Concatenate(dim=1)],
         ),
         WeightConverter(
-            source_patterns=f"mlp.experts.*.down_proj.weight{companion}",
-            target_patterns=f"mlp.experts.down_proj{companion}",
+            source_patterns=f"mlp.experts.*.down_proj.weight{end}",
+            target_patterns=f"mlp.experts.down_proj{end}",
             operations=[MergeModulelist(dim=0)],
         ),
     ]
