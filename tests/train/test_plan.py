@@ -1,5 +1,7 @@
 """The plan against what a small run really keeps."""
 
+import runpy
+
 import pytest
 import torch
 from model_inputs import IMAGE, mini_config, mini_model, mini_prompt
@@ -138,3 +140,10 @@ def test_a_plan_of_one_device_sends_nothing():
     text = plan_text(Recipe(name="x"), make_plan(Recipe(name="x"), config, 1, gpu=False))
     assert "sent by a device" not in text
     assert isinstance(DeepseekVLV2ForCausalLM(config), torch.nn.Module)
+
+
+def test_the_guide_shows_what_the_script_computes(repository):
+    script = runpy.run_path(str(repository / "benchmarks" / "training_plan.py"))
+    guide = (repository / "docs" / "guide" / "training.md").read_text(encoding="utf-8")
+    for table in script["tables"]().split("\n\n"):
+        assert table in guide

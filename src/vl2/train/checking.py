@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from vl2.chat import Message
-from vl2.errors import ImageError, InputError
+from vl2.errors import InputError
 from vl2.grounding.boxes import DET_CLOSE, DET_OPEN, GRID
 from vl2.processing.images import open_image
 from vl2.train.measure import Measurer, Size, measure_each
@@ -47,11 +47,11 @@ class Checker(Measurer):
                 open_image(image.source)
         return size
 
-    def __getitem__(self, number: int) -> Size:
+    def __getitem__(self, index: int) -> Size:
         try:
-            return super().__getitem__(number)
-        except (InputError, ImageError) as error:
-            return Size(0, 0, reason=str(BadRowError(self._read(number).name, error)))
+            return super().__getitem__(index)
+        except InputError as error:
+            return Size(0, 0, reason=str(BadRowError(self._read(index).name, error)))
 
 
 @dataclass(slots=True)

@@ -73,9 +73,9 @@ class Measurer(Dataset[Size]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> Size:
+    def __getitem__(self, index: int) -> Size:
         try:
-            lesson = self._read(number)
+            lesson = self._read(index)
         except BadRowError as error:
             return Size(0, 0, reason=str(error))
         try:

@@ -22,9 +22,9 @@ try:
         save_optimizer_distributed,
     )
 except ImportError:  # where older versions have them
-    from transformers.distributed.utils import (
-        load_optimizer_distributed,
-        save_optimizer_distributed,
+    from transformers.distributed.utils import (  # pyrefly: ignore[missing-module-attribute]
+        load_optimizer_distributed,  # pyrefly: ignore[missing-module-attribute]
+        save_optimizer_distributed,  # pyrefly: ignore[missing-module-attribute]
     )
 
 OPTIMIZER_NAME = "optimizer"

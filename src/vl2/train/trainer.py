@@ -171,7 +171,7 @@ class StageTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         save_optimizer(self._learner, self._plain_optimizer, Path(output_dir))
         if self.args.should_save:
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+            torch.save(self._schedule.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not has_optimizer(Path(checkpoint)):
@@ -183,9 +183,13 @@ class StageTrainer(Trainer):
         schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
         rates = [group["lr"] for group in self._plain_optimizer.param_groups]
         kept = {name: schedule[name] for name in ("last_epoch", "_step_count")}
-        self.lr_scheduler.load_state_dict(
+        self._schedule.load_state_dict(
             {**kept, "_last_lr": rates, "lr_lambdas": [None] * len(rates)}
         )
+
+    @property
+    def _schedule(self) -> Any:  # noqa: ANN401 - made by create_scheduler before it is asked for
+        return self.lr_scheduler
 
     @property
     def _plain_optimizer(self) -> Optimizer:
