@@ -1,5 +1,6 @@
 """`vl2 serve`: a process that serves until a signal comes."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -24,9 +25,13 @@ def test_a_process_serves_and_a_signal_ends_it(nano):
         *["-m", "vl2", "serve", "--port", "0", "--no-page", "--served-name", "little"],
     ]
     environment = {**os.environ, "VL2_API_KEY": "secret"}
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with (
+        subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        ) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
         lines = []
         while not (found := re.search(r"http://127\.0\.0\.1:\d+/", "".join(lines[-1:]))):
             lines.append(process.stderr.readline())
@@ -42,7 +47,7 @@ def test_a_process_serves_and_a_signal_ends_it(nano):
         assert "Traceback" not in rest
 
 
-def test_a_port_that_is_taken_is_told(nano, capsys):
+def test_a_port_that_is_taken_is_told_before_the_wait_for_a_model(capsys):
     import socket
 
     with socket.socket() as taken:

@@ -80,7 +80,7 @@ def command(
     Ctrl-C or SIGTERM stops it when the open answers are finished.
     """
     from vl2.server.app import create_app
-    from vl2.server.running import run
+    from vl2.server.running import reserve, run
     from vl2.server.settings import Settings
 
     settings = Settings(
@@ -95,18 +95,19 @@ def command(
         max_images=max_images,
         drain_seconds=drain,
     )
-    assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
-    app = create_app(assistant, settings)
-    if page is None:
-        page = importlib.util.find_spec("gradio") is not None
-        if not page and not quiet:
-            terminal.note("there is no web page: pip install 'vl2[web]' brings it.")
-    if page:
-        from vl2.server.page.mounting import mount
+    with reserve(host, port) as reserved:
+        assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
+        app = create_app(assistant, settings)
+        if page is None:
+            page = importlib.util.find_spec("gradio") is not None
+            if not page and not quiet:
+                terminal.note("there is no web page: pip install 'vl2[web]' brings it.")
+        if page:
+            from vl2.server.page.mounting import mount
 
-        mount(app)
-    if not quiet:
-        open_to_all = host not in _LOCAL and api_key is None
-        if open_to_all:
-            terminal.note("anybody who can reach this machine may use it: see --api-key.")
-    run(app, host, port, None if quiet else terminal.note)
+            mount(app)
+        if not quiet:
+            open_to_all = host not in _LOCAL and api_key is None
+            if open_to_all:
+                terminal.note("anybody who can reach this machine may use it: see --api-key.")
+        run(app, reserved, None if quiet else terminal.note)

@@ -19,20 +19,15 @@ _CLOSING_SECONDS = 2
 _PACE = 0.1
 
 
-def run(app: FastAPI, host: str, port: int, tell: Callable[[str], None] | None = None) -> None:
+def run(app: FastAPI, at: socket.socket, tell: Callable[[str], None] | None = None) -> None:
     """Serve until a signal (SIGTERM, Ctrl-C) comes and the answers that are open then are done.
 
     Args:
         app: what `vl2.server.app.create_app` made.
-        host: the address to listen on.
-        port: the port; 0 takes a free one.
-        tell: is told where the server listens.
-
-    Raises:
-        InputError: nothing can listen there.
+        at: where to listen, as `reserve` gives it.
+        tell: is told where the server listens, as soon as it does.
     """
     answering: Answering = app.state.answering
-    listening = _listening(host, port)
     config = uvicorn.Config(
         app,
         http=impatient(answering.settings.header_seconds),
@@ -42,11 +37,8 @@ def run(app: FastAPI, host: str, port: int, tell: Callable[[str], None] | None =
         timeout_graceful_shutdown=_CLOSING_SECONDS,
         server_header=False,
     )
-    if tell is not None:
-        name = f"[{host}]" if ":" in host else host
-        tell(f"http://{name}:{listening.getsockname()[1]}/ is ready; Ctrl-C stops it.")
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is a way to stop it, not an accident
-        DrainingServer(config, answering).run(sockets=[listening])
+        DrainingServer(config, answering, tell).run(sockets=[at])
 
 
 class DrainingServer(uvicorn.Server):
@@ -55,11 +47,26 @@ class DrainingServer(uvicorn.Server):
     Args:
         config: how to serve.
         answering: knows who is inside.
+        tell: is told where the server listens, as soon as it does.
     """
 
-    def __init__(self, config: uvicorn.Config, answering: Answering) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        answering: Answering,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__(config)
         self._answering = answering
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where."""
+        await super().startup(sockets)
+        if self._tell is not None and self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            name = f"[{host}]" if ":" in host else host
+            self._tell(f"http://{name}:{port}/ is ready; Ctrl-C stops it.")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, wait for open answers, then close what is left."""
@@ -74,15 +81,25 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens."""
+def reserve(host: str, port: int) -> socket.socket:
+    """An address and a port to listen on, taken before the wait for a model.
+
+    Args:
+        host: the address.
+        port: the port; 0 takes a free one.
+
+    Raises:
+        InputError: nothing can listen there.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        with contextlib.ExitStack() as until_bound:
+            reserved = until_bound.enter_context(socket.socket(family))
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(address)
+            until_bound.pop_all()
     except (OSError, OverflowError, UnicodeError) as error:
         raise InputError(
             f"Nothing can listen on {host} port {port} ({error}): choose another --port or --host."
         ) from error
-    return listening
+    return reserved
