@@ -8,7 +8,7 @@ disk, for prompts and for single tokens alike there is one copy. `n` is filled u
 
 * codes, uint8 `[.., blocks, bytes]`: 16 rows of four columns lie together; with 4 bits a byte holds
   a column (low half) and the one four columns on (high half).
-* scales, bfloat16 `[.., blocks, groups, 16]`.
+* scales, bfloat16 `[.., blocks, groups * 16]`: 16 rows of a group lie together.
 
 Two products are written out here. `quantised_linear` restores the weights and multiplies, on any
 device. `plain_linear` is the readable twin of the kernels, which quantise the activations as well,
@@ -73,10 +73,10 @@ class Scheme:
         """Bytes of the codes of a block of `k` columns."""
         return self.groups(k) * self.group * ROWS * self.bits // 8
 
-    def shapes(self, n: int, k: int) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    def shapes(self, n: int, k: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Shapes of codes and scales of a weight `[n, k]`."""
         blocks = self.blocks(n)
-        return (blocks, self.block_bytes(k)), (blocks, self.groups(k), ROWS)
+        return (blocks, self.block_bytes(k)), (blocks, self.groups(k) * ROWS)
 
 
 def quantise(
@@ -94,14 +94,14 @@ def quantise(
             column costs, as a mean square of the activations. None counts all alike.
 
     Returns:
-        Codes `[.., blocks, bytes]` and scales `[.., blocks, groups, 16]`.
+        Codes `[.., blocks, bytes]` and scales `[.., blocks, groups * 16]`.
 
     Raises:
         InputError: the weight holds a number that is not finite.
     """
     *outer, n, k = weight.shape
     matrices = weight.reshape(-1, n, k)
-    (blocks, size), (_, groups, _) = scheme.shapes(n, k)
+    (blocks, size), groups = scheme.shapes(n, k)[0], scheme.groups(k)
     codes = torch.empty(len(matrices), blocks, size, dtype=torch.uint8, device=weight.device)
     scales = torch.empty(
         (len(matrices), blocks, groups, ROWS), dtype=torch.bfloat16, device=weight.device
@@ -119,7 +119,7 @@ def quantise(
             codes[index, block : block + portion] = _pack(whole, scheme)
             by_block = scale.view(-1, ROWS, groups).transpose(1, 2)
             scales[index, block : block + portion] = by_block
-    return codes.view(*outer, blocks, size), scales.view(*outer, blocks, groups, ROWS)
+    return codes.view(*outer, blocks, size), scales.view(*outer, blocks, groups * ROWS)
 
 
 def dequantise(
@@ -129,7 +129,7 @@ def dequantise(
 
     Args:
         codes: `[.., blocks, bytes]`.
-        scales: `[.., blocks, groups, 16]`.
+        scales: `[.., blocks, groups * 16]`.
         scheme: how they are stored.
         n: rows of the weight.
         k: columns of the weight.
@@ -139,7 +139,7 @@ def dequantise(
         `[.., n, k]`.
     """
     values = unpack(codes, scheme).to(torch.float32) - scheme.zero
-    by_row = scales.to(torch.float32).transpose(-1, -2).flatten(-3, -2)
+    by_row = _by_row(scales)
     weight = (values.unflatten(-1, (-1, scheme.group)) * by_row[..., None]).flatten(-2)
     return weight[..., :n, :k].to(dtype)
 
@@ -176,8 +176,7 @@ def plain_linear(
     weights = unpack(codes, scheme).to(torch.float32) - scheme.zero
     grouped = weights.unflatten(-1, (-1, scheme.group))
     dots = torch.einsum("mgk,ngk->mgn", rows, grouped)
-    by_row = scales.to(torch.float32).transpose(-1, -2).flatten(0, 1)
-    return (dots * factors * by_row.t()).sum(dim=1)[:, :n].to(x.dtype)
+    return (dots * factors * _by_row(scales).t()).sum(dim=1)[:, :n].to(x.dtype)
 
 
 def plain_experts(
@@ -228,6 +227,12 @@ def unpack(codes: torch.Tensor, scheme: Scheme) -> torch.Tensor:
         quads = torch.stack((quads & 15, quads >> 4), dim=-2)
         return quads.flatten(-3).flatten(-3, -2)
     return quads.flatten(-2).flatten(-3, -2)
+
+
+def _by_row(scales: torch.Tensor) -> torch.Tensor:
+    """Scales row by row: `[.., blocks, groups * 16]` to float32 `[.., blocks * 16, groups]`."""
+    blocks = scales.to(torch.float32).unflatten(-1, (-1, ROWS))
+    return blocks.transpose(-1, -2).flatten(-3, -2)
 
 
 def _pack(codes: torch.Tensor, scheme: Scheme) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vl2.ops.groupwise import Scheme
+from vl2.ops.groupwise import ROWS, Scheme
 from vl2.ops.kernels.library import TYPES, ExpertWeights, LatentCache, PackedWeight, check
 
 
@@ -15,7 +15,7 @@ class Weight:
 
     Attributes:
         codes: uint8 `[.., blocks, bytes]`, on the CPU and without gaps.
-        scales: bfloat16 `[.., blocks, groups, 16]`.
+        scales: bfloat16 `[.., blocks, groups * 16]`.
         rows: rows of one matrix.
         packed: what the kernels are handed.
     """
@@ -28,12 +28,12 @@ class Weight:
     @classmethod
     def of(cls, codes: torch.Tensor, scales: torch.Tensor, scheme: Scheme, rows: int) -> "Weight":
         """Describes codes and scales; several matrices (experts) lie one after the other."""
-        groups = scales.shape[-2]
+        groups = scales.shape[-1] // ROWS
         assert codes.device.type == scales.device.type == "cpu"
         assert (codes.dtype, scales.dtype) == (torch.uint8, torch.bfloat16)
         assert all(tensor.is_contiguous() for tensor in (codes, scales))
         assert codes.shape[-1] == groups * scheme.group * 2 * scheme.bits
-        assert codes.shape[:-1] == scales.shape[:-2]
+        assert codes.shape[:-1] == scales.shape[:-1]
         blocks = codes.shape[:-1].numel()
         packed = PackedWeight(
             codes.data_ptr(), scales.data_ptr(), blocks, groups, scheme.group, scheme.bits
