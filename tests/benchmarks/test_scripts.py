@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from quantised import compiled_or_none
 
 
 def script(repository, name):
@@ -27,6 +28,24 @@ def test_quality_of_quantised_weights(repository, nano, tmp_path, monkeypatch, c
     assert [row["plan"] for row in record["plans"]] == ["int8", "int4", "int4, calibrated"]
     assert record["plans"][0]["mean"] < record["plans"][1]["mean"]
     assert capsys.readouterr().out.count("KL mean") == 3
+
+
+def test_kernels(repository, monkeypatch, capsys):
+    kernels = script(repository, "kernels")
+    loaded = compiled_or_none()
+    if loaded is None:
+        pytest.skip("the kernels cannot be compiled here")
+    monkeypatch.setattr(kernels, "library", lambda: loaded)
+    monkeypatch.setattr(kernels, "POOL_BYTES", 2**20)
+    monkeypatch.setattr(kernels, "WIDTH", 64)
+    monkeypatch.setattr(kernels, "INNER", 32)
+    monkeypatch.setattr(sys, "argv", ["kernels.py", "--seconds", "0.001", "--tokens", "1", "9"])
+    assert kernels.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) % 8 == 0
+    assert lines[0].startswith("linear")
+    monkeypatch.setattr(kernels, "library", lambda: None)
+    assert kernels.main() == 1
 
 
 REPORT = {
