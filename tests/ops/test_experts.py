@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vl2.ops.experts import plain_experts, sorted_experts
+from vl2.ops.experts import one_token_experts, plain_experts, sorted_experts
 
 
 def gate(x):
@@ -35,6 +35,17 @@ def test_pairs_without_an_expert_contribute_nothing():
     mixed = sorted_experts(**given, gate=gate)
     torch.testing.assert_close(mixed, plain_experts(**given, gate=gate))
     assert (mixed[4] == 0).all()
+
+
+@pytest.mark.parametrize("chosen", [(0, 3), (4, 4), (2, 5), (5, 1), (5, 5)])
+def test_a_single_token_without_sorting(chosen):
+    given = operands(tokens=1)
+    given["indices"] = torch.tensor([chosen])
+    alone = one_token_experts(**given, gate=gate)
+    torch.testing.assert_close(alone, plain_experts(**given, gate=gate))
+    assert alone.shape == (1, 8)
+    half = {k: v if k == "indices" else v.bfloat16() for k, v in given.items()}
+    assert one_token_experts(**half, gate=gate).dtype == torch.bfloat16
 
 
 def test_all_tokens_at_one_expert():

