@@ -14,7 +14,7 @@ change of precision alone would do.
     python benchmarks/vision_tower_variants.py --out benchmarks/results
 
 takes some minutes of one CPU core and writes a dated file; `--gains 1 2` does it twice, with larger
-matrices too. `--width 64 --layers 2 --tiles 1` tries it in a second. Random weights say how strongly
+matrices too. `--width 64 --layers 2 --tiles 1` tries it quickly. Random weights say how strongly
 the architecture reacts, not what the released weights lose; the file says so.
 """
 

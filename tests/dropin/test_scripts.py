@@ -60,8 +60,9 @@ def test_the_model_cards_example(run, variant):
 
 
 @everywhere
-@pytest.mark.parametrize("name", ["vqa_one_image", "three_images"])
-@pytest.mark.parametrize("chunk_size", [-1, 512, 100])
+@pytest.mark.parametrize(
+    ("name", "chunk_size"), [("vqa_one_image", 512), ("three_images", -1), ("three_images", 100)]
+)
 def test_inference_with_and_without_chunks(run, variant, name, chunk_size):
     content, pictures = question(variant, name)
     options = ["--model_path", checkpoint(variant), "--chunk_size", chunk_size]
