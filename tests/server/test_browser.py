@@ -129,7 +129,7 @@ def test_boxes_are_drawn_and_tell_their_text(look):
 
 
 def test_an_answer_streams_and_can_be_stopped_begun_again_and_cleared(look):
-    assistant, engine = acted(pace=0.02)
+    assistant, engine = acted(pace=0.1)
     _, page = look(assistant)
     page.ask("Hello")
     page.sees("#chat .bot", "word word")
@@ -147,7 +147,7 @@ def test_an_answer_streams_and_can_be_stopped_begun_again_and_cleared(look):
 
 
 def test_a_page_that_is_closed_frees_its_work(look):
-    assistant, engine = acted(pace=0.02)
+    assistant, engine = acted(pace=0.1)
     served, page = look(assistant)
     page.ask("Hello")
     page.sees("#chat .bot", "word word")
@@ -166,6 +166,15 @@ def test_a_broken_picture_is_told(look, tmp_path):
     page.sees("#counted", "broken.png")
     page.ask("What is this?")
     page.sees(".toast-body.error", "broken or incomplete")
+    assert engine.begun == 0
+
+
+def test_too_many_pictures_are_told(look):
+    assistant, engine = acted()
+    _, page = look(assistant, max_images=1)
+    page.upload(BUNDLED / "shapes.png", BUNDLED / "sign.png")
+    page.ask("What is this?")
+    page.sees(".toast-body.error", "2 pictures, more than the allowed 1")
     assert engine.begun == 0
 
 

@@ -128,6 +128,19 @@ class Answering:
                 code="model_not_found",
             )
 
+    def check_count(self, pictures: int) -> None:
+        """Refuse a conversation with too many pictures, before any of them is looked at.
+
+        Raises:
+            Refusal: there are more than the operator allows.
+        """
+        if pictures > self.settings.max_images:
+            raise Refusal(
+                400,
+                f"The conversation has {pictures} pictures, more than the allowed "
+                f"{self.settings.max_images}: send fewer.",
+            )
+
     async def in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
         """Do what takes long outside of the event loop, few at a time: pictures take memory."""
         loop = asyncio.get_running_loop()
@@ -140,12 +153,7 @@ class Answering:
             ImageError: an address is of no allowed kind, or gives nothing.
             Refusal: there are too many.
         """
-        if len(urls) > self.settings.max_images:
-            raise Refusal(
-                400,
-                f"The conversation has {len(urls)} pictures, more than the allowed "
-                f"{self.settings.max_images}: send fewer.",
-            )
+        self.check_count(len(urls))
         loop = asyncio.get_running_loop()
         return [
             await loop.run_in_executor(self._fetching, _encoded, url, self.settings) for url in urls

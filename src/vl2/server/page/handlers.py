@@ -88,6 +88,7 @@ class Handlers:
         answering = self._answering
         start = time.monotonic()
         try:
+            answering.check_count(len(talk.pictures))
             with answering.gate.entered():
                 pictures = [Path(path).read_bytes() for path in talk.pictures]
                 prepared = await answering.prepare(
@@ -144,6 +145,7 @@ class Handlers:
         key = (asked.pictures, int(max_tiles))
         pictures: Any = gr.skip()
         try:
+            self._answering.check_count(len(asked.pictures))
             if key != (cut.paths, cut.max_tiles):
                 cut = await self._answering.in_thread(
                     views.cut, *key, self._answering.assistant, self._limits
@@ -154,7 +156,7 @@ class Handlers:
                     columns=1 if len(cut.pictures) < 2 else 2,
                 )
             line = views.summary(asked, system, cut, self._answering.assistant)
-        except VL2Error as error:
+        except (VL2Error, Refusal) as error:
             gr.Warning(html.escape(str(error)))
             hidden = gr.update(value=None, visible=False)
             return hidden, f"**This cannot be sent.** {html.escape(str(error))}", views.Cut()
