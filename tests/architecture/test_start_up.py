@@ -45,7 +45,20 @@ def test_help_is_quick():
 
 
 @pytest.mark.parametrize(
-    "verb", ["ask", "locate", "chat", "serve", "synth", "train", "eval", "doctor", "info"]
+    "verb",
+    [
+        "ask",
+        "locate",
+        "chat",
+        "serve",
+        "synth",
+        "train",
+        "eval",
+        "quantize",
+        "bench",
+        "doctor",
+        "info",
+    ],
 )
 def test_a_verbs_help_loads_no_torch(verb):
     code = (

@@ -79,7 +79,7 @@ class VL2Quantizer(HfQuantizer):
         self,
         model: PreTrainedModel,
         **kwargs: Any,  # noqa: ANN401
-    ) -> None:
+    ) -> PreTrainedModel:
         if not self.pre_quantized:
             # Conversions that loading had no use for are forgotten; saving will need these.
             used: Any = model._weight_conversions
@@ -90,13 +90,14 @@ class VL2Quantizer(HfQuantizer):
             plain = parameter.is_floating_point() and not name.endswith("_scale")
             if plain and parameter.dtype != self._dtype:
                 parameter.data = parameter.data.to(self._dtype)
+        return model
 
-    def is_serializable(self) -> bool:
+    def is_serializable(self) -> bool:  # pyrefly: ignore[bad-override]
         """Models can be saved as they are, and load without a flag."""
         return True
 
     @property
-    def is_trainable(self) -> bool:
+    def is_trainable(self) -> bool:  # pyrefly: ignore[bad-override]
         """Quantised weights have no gradient."""
         return False
 
