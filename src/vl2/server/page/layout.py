@@ -183,14 +183,10 @@ def _connect_chat(handlers: Handlers, chat: _Chat, views: _Views, settings: list
         answered.then(on.idle, None, chat.question, **quiet)
         answered.then(handlers.boxes, chat.talk, pointing, **quiet)
     chat.question.stop(on.idle, None, chat.question, cancels=[asked, again], **quiet)
+    # First the end of the answer, then the empty page: a last piece must not come after it.
     gr.on(
-        [chat.clear.click, chat.chatbot.clear],
-        on.cleared,
-        None,
-        growing,
-        cancels=[asked, again],
-        **quiet,
-    ).then(handlers.boxes, chat.talk, pointing, **quiet)
+        [chat.clear.click, chat.chatbot.clear], None, None, None, cancels=[asked, again], **quiet
+    ).then(on.cleared, None, growing, **quiet).then(handlers.boxes, chat.talk, pointing, **quiet)
     for button, write, name, kind in (
         (chat.as_text, Talk.as_text, "conversation.txt", "text/plain"),
         (chat.as_json, Talk.as_json, "conversation.json", "application/json"),
