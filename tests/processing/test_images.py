@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from tests import golden
 
 from vl2.errors import ImageError, MissingExtraError
-from vl2.processing.images import Limits, cut, fitted_size, letterbox, open_image
+from vl2.processing.images import (
+    Limits,
+    cut,
+    fitted_size,
+    letterbox,
+    open_image,
+    upright_size,
+)
 from vl2.processing.tiling import Grid, Tiling, candidate_resolutions
 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 300))
@@ -360,3 +367,19 @@ def test_the_margin_has_the_mean_colour():
     tiles = cut(PIL.Image.new("RGB", (96, 48)), Grid(1, 1), NANO, (0.1, 0.5, 0.9), (1.0, 1.0, 1.0))
     values = [25 / 255 - 0.1, 127 / 255 - 0.5, 229 / 255 - 0.9]
     assert tiles[0, :, 0, 0] == pytest.approx(values, abs=1e-6)
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_the_upright_size_is_told_without_decoding(orientation, tmp_path):
+    image, exif = PIL.Image.effect_noise((300, 200), 90), PIL.Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    path = tmp_path / "picture.jpg"
+    image.save(path, exif=exif)
+    assert upright_size(path) == open_image(path).size
+    assert upright_size(path.read_bytes()) == open_image(path).size
+    assert upright_size(image) == (300, 200)
+    cut_off = path.read_bytes()[:5000]
+    assert upright_size(cut_off) == open_image(path).size
+    with pytest.raises(ImageError):
+        upright_size(tmp_path / "absent.jpg")

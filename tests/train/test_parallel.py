@@ -121,3 +121,10 @@ def test_a_run_goes_on_under_another_layout(rows, tmp_path):
             weights[0].state_dict().items(), other.state_dict().values(), strict=True
         ):
             torch.testing.assert_close(a, b, rtol=0.02, atol=2e-4, msg=name)
+
+
+def test_adapters_learn_the_same_on_two_devices(rows, tmp_path):
+    adapters = ("lora_rank=4", "bias_step=0", "steps=2")
+    assert main(["train", *words(rows, tmp_path / "one", *adapters)]) == 0
+    run_ranks(train_commands, 2, tmp_path, [words(rows, tmp_path / "two", *adapters)])
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)

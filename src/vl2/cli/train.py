@@ -68,11 +68,16 @@ def _plan(recipe: Recipe, devices: int) -> str:
 
 
 def _run(recipe: Recipe, folder: Path) -> Path:
+    from dataclasses import replace
+
+    from vl2.engine.sources import RELEASES, find_checkpoint
     from vl2.synth import CHARACTERS, COLOURS, SHAPES, vocabulary
     from vl2.synth.answers import COORDINATES
     from vl2.train.run import starting_point, train_answers, train_vision
     from vl2.train.vision import DenseNames
 
+    if recipe.model in RELEASES:
+        recipe = replace(recipe, model=str(find_checkpoint(recipe.model)))
     model, processor = starting_point(recipe, vocabulary(), COORDINATES, folder)
     names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))
     if recipe.stage == "vision":

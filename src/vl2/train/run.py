@@ -135,6 +135,7 @@ def train_answers(
         words = _name_tokens(processor, names)
         learner = NamingRows(model, words, len(names.characters), weight)
     elif recipe.lora_rank:
+        set_seed(recipe.seed)
         learner = add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
     collate = Collator(processor, packed=recipe.packing, max_tokens=recipe.max_tokens)
     claim(folder, recipe)
@@ -223,7 +224,7 @@ def _name_tokens(processor: DeepseekVLV2Processor, names: DenseNames) -> NameTok
             raise InputError("Rows can only name what is one token: set naming_weight to 0.")
         return tuple(ids[0] for ids in spelt)
 
-    return NameTokens(tokens(names.shapes), tokens(names.colours))
+    return NameTokens(tokens((*names.shapes, "text")), tokens(names.colours))
 
 
 def _encoder_weights(run: Path) -> dict[str, torch.Tensor]:
