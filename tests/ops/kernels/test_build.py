@@ -55,6 +55,7 @@ def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "_compiler", lambda: ["cc"])
     monkeypatch.setattr(build, "_compile", lambda *words: words[-1].write_bytes(b"whole"))
     with pytest.raises(build.BuildError, match="cannot be written"):
         build.build(tmp_path / "absent" / "x.so")
