@@ -253,6 +253,21 @@ def caption(view: View, rng: random.Random) -> Question | None:
     return rng.choice(templates.CAPTION), answer
 
 
+def listing(view: View, rng: random.Random) -> Question | None:
+    """Each shape followed by its colour, from left to right; where no name occurs twice.
+
+    A caption tells colours before shapes. Here the shape comes first, so that a model learns both
+    ways from one to the other.
+    """
+    if not 1 <= len(view.shapes) <= MOST_BOXES or len(view.by_shape) < len(view.shapes):
+        return None
+    ordered = in_order(view.shapes)
+    if not has_clear_order(view, ordered):
+        return None
+    answer = ", ".join(f"{thing.name} {thing.colour}" for thing in ordered)
+    return rng.choice(templates.LISTING), answer
+
+
 def grounded_caption(view: View, rng: random.Random) -> Question | None:
     """What is on the picture, from left to right, each thing with its box."""
     ordered = _described(view)
@@ -280,6 +295,7 @@ QUESTIONS: dict[str, Callable[[View, random.Random], Question | None]] = {
     "locate_several": locate_several,
     "locate_absent": locate_absent,
     "caption": caption,
+    "listing": listing,
     "grounded_caption": grounded_caption,
 }
 TASKS: tuple[str, ...] = tuple(QUESTIONS)

@@ -30,6 +30,7 @@ TASK_WEIGHTS: dict[str, float] = {
     "locate_several": 1.2,
     "locate_absent": 0.8,
     "caption": 0.7,
+    "listing": 0.5,
     "grounded_caption": 0.7,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
@@ -39,7 +40,15 @@ CASUAL = 0.04
 
 _READING = ("word", "number", "lines")
 _GIVES_AWAY = frozenset(
-    ("position", "relation", "locate_one", "locate_several", "caption", "grounded_caption")
+    (
+        "position",
+        "relation",
+        "locate_one",
+        "locate_several",
+        "caption",
+        "listing",
+        "grounded_caption",
+    )
 )
 
 

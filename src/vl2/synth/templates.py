@@ -79,6 +79,12 @@ CAPTION: ONE = (
     "What is in the picture?",
     "What is shown in the image?",
 )
+LISTING: ONE = (
+    "What shapes are there?",
+    "Which shapes do you see?",
+    "Which shapes are in the picture?",
+    "Describe the shapes.",
+)
 GROUNDED_CAPTION: ONE = (
     "<|grounding|>Describe the image.",
     "<|grounding|>Describe the picture.",
@@ -113,7 +119,7 @@ def vocabulary() -> list[str]:
     texts += [phrase for phrases in RELATIONS.values() for phrase in phrases]
     for templates in (COLOUR, SHAPE, ONLY_SHAPE, POSITION, RELATION, COUNTING, EXISTENCE, TEXT):
         texts += templates
-    for templates in (ALL_TEXT, ONLY, COLOURED_TEXT, LOCATE, CAPTION, GROUNDED_CAPTION):
+    for templates in (ALL_TEXT, ONLY, COLOURED_TEXT, LOCATE, CAPTION, LISTING, GROUNDED_CAPTION):
         texts += templates
     texts += [casual(text) for text in texts]
     words: set[str] = set()
