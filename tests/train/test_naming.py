@@ -51,6 +51,4 @@ def test_labels_follow_their_patches_into_the_rows(processor):
     labels = torch.arange(64)[None, :, None].expand(1, 64, 4)
     features = labels[..., :1].float()
     folded = learner.model.model.projector.config.downsample_ratio
-    assert torch.equal(
-        learner._by_row(labels, 16)[..., 0].float(), fold_patches(features, folded)
-    )
+    assert torch.equal(learner._by_row(labels, 16)[..., 0].float(), fold_patches(features, folded))

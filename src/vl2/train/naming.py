@@ -20,6 +20,7 @@ from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.train.vision import CELLS, EDGE_BINS, class_loss, edge_loss
 
 _ROW_SIZE = 0.7
+_SHARPNESS = 12.0
 _SIZE_WEIGHT = 0.02
 """Rows much larger than word embeddings would drown what the layers add to them."""
 
@@ -110,15 +111,19 @@ class NamingRows(nn.Module):
     def _name(
         self, rows: torch.Tensor, classes: torch.Tensor, tokens: tuple[int, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss and accuracy of the nearest word among `tokens`, where a row shows one of them."""
+        """Loss and accuracy of the nearest word among `tokens`, where a row shows one of them.
+
+        Nearest by angle: what decides how much a word attends to a row is not how far the row lies
+        from other words, but how large a share of it points towards this one.
+        """
         target = classes_of_rows(classes, rows.shape[1]).flatten()
         known = (target > 0) & (target <= len(tokens))
         words = self.model.model.language_model.embed_tokens.weight[list(tokens)].float()
-        logits = rows.flatten(0, 1)[known] @ words.t()
+        cosines = F.normalize(rows.flatten(0, 1)[known], dim=-1) @ F.normalize(words, dim=-1).t()
         wanted = target[known] - 1
         count = max(1, int(known.sum()))
-        loss = F.cross_entropy(logits, wanted, reduction="sum") / count
-        return loss, (logits.argmax(dim=-1) == wanted).sum() / count
+        loss = F.cross_entropy(_SHARPNESS * cosines, wanted, reduction="sum") / count
+        return loss, (cosines.argmax(dim=-1) == wanted).sum() / count
 
     def correct_router_biases(self, expert_load: torch.Tensor, step: float) -> None:
         """As the model's own."""
