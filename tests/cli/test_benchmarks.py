@@ -56,7 +56,7 @@ def test_reproducing(data, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["vqa"], "There is no benchmark 'vqa'"),
+        (["vqa"], "There is no evaluation 'vqa'"),
         (["docvqa"], "name it with --data FILE"),
         (["docvqa", "nano"], "takes no second argument ('nano')"),
         (["docvqa", "--data", "absent.tsv", "--server", "nowhere"], "no address of a server"),

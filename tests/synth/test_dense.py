@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from vl2.processing.tiling import Tiling, candidate_resolutions
+from vl2.processing.tiling import Grid, Tiling, candidate_resolutions
 from vl2.synth import TILING, Sample, Thing, dense_labels, sample
 from vl2.synth.dense import frame
 from vl2.synth.names import CHARACTER_CLASS, COLOUR_CLASS, SHAPE_CLASS, TEXT_CLASS
@@ -71,6 +71,16 @@ def test_local_tiles_come_by_rows_and_boxes_are_cut_at_their_edges():
     seen = labels.shape[0] > 0
     whole = np.array([[72, 120, 144, 168]], np.float32) / 192
     np.testing.assert_allclose(labels.box[0][seen], np.repeat(whole, seen.sum(), 0), atol=1e-6)
+
+
+def test_the_same_pixels_have_the_same_labels():
+    # One local tile shows what the global view shows, margins included.
+    labels = dense_labels(
+        scene_of((96, 48), [Thing("shape", "blue", "circle", 24, 12, 72, 36)]), Grid(1, 1), TILING
+    )
+    np.testing.assert_allclose(labels.box[0], labels.box[1], atol=1e-6)
+    seen = labels.box[1][labels.shape[1] > 0]
+    np.testing.assert_allclose(seen, np.tile([[0.25, 0.25, 0.75, 0.75]], (len(seen), 1)), atol=1e-6)
 
 
 def test_characters_are_told_in_quarters_of_a_patch():

@@ -12,7 +12,7 @@ NAMES = DenseNames("ab", ("star", "moon"), ("red",))
 
 @pytest.fixture(scope="module")
 def processor():
-    return fresh_processor(["star", "moon", "red"], [10])
+    return fresh_processor(["star", "moon", "red", "text"], [10])
 
 
 def test_a_row_has_the_highest_class_of_its_patches():
@@ -27,7 +27,7 @@ def test_a_row_has_the_highest_class_of_its_patches():
 def test_names_are_words_inside_a_sentence(processor):
     tokens = _name_tokens(processor, NAMES)
     words = processor.tokenizer.convert_ids_to_tokens([*tokens.shape, *tokens.colour])
-    assert words == ["Ġstar", "Ġmoon", "Ġred"]
+    assert words == ["Ġstar", "Ġmoon", "Ġtext", "Ġred"]
     with pytest.raises(InputError, match="naming_weight to 0"):
         _name_tokens(processor, DenseNames("ab", ("hexagon",), ("red",)))
 

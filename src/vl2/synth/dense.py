@@ -109,8 +109,10 @@ def _view(
 def _local_boxes(
     boxes: Floats, things: NDArray[np.intp], at: Frame, grid: Grid, tile: int
 ) -> Floats:
-    """The boxes `[tiles, patches, 4]` of things `[tiles, patches]`, as fractions of the picture's
-    part of each tile."""
+    """The boxes `[tiles, patches, 4]` of things `[tiles, patches]`.
+
+    They are fractions of the part of each tile that the picture covers.
+    """
     scale = np.array([at.scale_x, at.scale_y] * 2, np.float32)
     offset = np.array([at.offset_x, at.offset_y] * 2, np.float32)
     index = np.arange(grid.rows * grid.columns)

@@ -18,7 +18,9 @@ def find_task(name: str) -> Task:
         InputError: there is none.
     """
     if name not in TASKS:
-        raise InputError(f"There is no benchmark {name!r}: use one of {', '.join(TASKS)}.")
+        raise InputError(
+            f"There is no evaluation {name!r}: use synth, reproduce or one of {', '.join(TASKS)}."
+        )
     return TASKS[name]
 
 
