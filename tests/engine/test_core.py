@@ -377,3 +377,18 @@ def test_everything_can_be_failed_at_once() -> None:
 def test_deltas_are_never_empty() -> None:
     for listener in run(core_of(), *MIXED):
         assert all(event.text for event in listener.events if isinstance(event, Delta))
+
+
+def test_a_choice_that_breaks_ends_its_own_answer_alone(monkeypatch) -> None:
+    def broken(*_):
+        raise RuntimeError("invalid distribution")
+
+    core = core_of()
+    warm = Request(prompt_of([], words=5, seed=9), Sampling(temperature=1.0))
+    bad, good = begin(core, warm, MIXED[1])
+    monkeypatch.setattr(core.scheduler.sequences[0].sampler, "choose", broken)
+    while core.busy:
+        core.step()
+    assert isinstance(bad.end, EngineError)
+    assert good.text == expected("base")[1]
+    assert_all_pages_back(core)

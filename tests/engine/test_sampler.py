@@ -46,6 +46,19 @@ def test_a_tiny_temperature_is_nearly_greedy_and_finite() -> None:
     assert set(drawn(Sampling(temperature=1e-6, seed=0))) == {1}
 
 
+@pytest.mark.parametrize("least", [{"temperature": 5e-324}, {"temperature": 1.0, "top_p": 5e-324}])
+def test_settings_that_float32_does_not_know_take_the_likeliest(least) -> None:
+    assert set(drawn(Sampling(seed=0, **least))) == {1}
+
+
+@pytest.mark.parametrize("penalty", [0.01, 100])
+def test_the_strongest_penalties_leave_scores_that_can_be_drawn_from(penalty) -> None:
+    logits = LOGITS.index_fill(0, torch.tensor([4]), -torch.inf)
+    for temperature in (0.0, 1.0):
+        sampling = Sampling(temperature=temperature, repetition_penalty=penalty, seed=0)
+        assert Sampler(sampling, range(5)).choose(logits, [0, 4]) < 4
+
+
 def test_the_nucleus_keeps_the_fewest_that_reach_top_p() -> None:
     cumulated = LOGITS.softmax(-1).sort(descending=True).values.cumsum(-1)
     between = float((cumulated[0] + cumulated[1]) / 2)

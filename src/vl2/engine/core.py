@@ -207,8 +207,8 @@ class Core:
             answer = sequence.tokens[sequence.prompt_tokens :]
             try:
                 token = sampler.choose(logits, answer)
-            except EngineError as error:
-                self._fail(sequence, error)
+            except (EngineError, RuntimeError) as error:
+                self._fail(sequence, _as_engine_error(error))
                 return
             if sampler.sampling.logprobs:
                 choice = self._choice(logits, token, sampler.sampling.top_logprobs)
@@ -278,7 +278,9 @@ def _not_finite() -> EngineError:
     )
 
 
-def _as_engine_error(error: RuntimeError) -> EngineError:
+def _as_engine_error(error: EngineError | RuntimeError) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
     reason = " ".join(str(error).split())[:300]
     if isinstance(error, torch.OutOfMemoryError):
         return EngineError(

@@ -12,6 +12,9 @@ from vl2.errors import EngineError
 
 _NUCLEUS_AT_FIRST = 256
 
+# Smaller settings than this would be rounded to zero in float32.
+_LEAST = 1e-30
+
 
 class Sampler:
     """Chooses tokens one after another as a `Sampling` says.
@@ -87,13 +90,13 @@ class Sampler:
         if sampling.temperature == 0:
             return int(scores.argmax())
         # The largest score is taken off first, so that a tiny temperature cannot overflow.
-        scores = (scores - scores.max()) / sampling.temperature
+        scores = (scores - scores.max()) / max(sampling.temperature, _LEAST)
         if 0 < sampling.top_k < scores.numel():
             kept, ids = scores.topk(sampling.top_k)
             scores = torch.full_like(scores, -torch.inf).scatter(-1, ids, kept)
         probabilities = scores.softmax(-1)
         if sampling.top_p < 1:
-            probabilities = _nucleus(probabilities, sampling.top_p)
+            probabilities = _nucleus(probabilities, max(sampling.top_p, _LEAST))
         if sampling.min_p > 0:
             probabilities[probabilities < sampling.min_p * probabilities.max()] = 0
         return int(torch.multinomial(probabilities, 1, generator=self._random))

@@ -22,6 +22,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("frequency_penalty", -2, 2),
     ("presence_penalty", -2, 2),
     ("top_logprobs", 0, MAX_TOP_LOGPROBS),
+    # Of smaller factors float32 would make scores that are not finite.
+    ("repetition_penalty", 0.01, 100),
     ("top_k", 0, 2**31 - 1),
     ("no_repeat_ngram", 0, 2**31 - 1),
     ("no_repeat_window", 0, 2**31 - 1),
@@ -93,11 +95,6 @@ class Sampling:
                 raise InputError(f"{name} must be between {lowest} and {highest}, got {value!r}.")
         if not _is_number(self.top_p) or not 0 < self.top_p <= 1:
             raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p!r}.")
-        if not _is_number(self.repetition_penalty) or not 0 < self.repetition_penalty <= 100:
-            raise InputError(
-                f"repetition_penalty must be above 0 and at most 100, got "
-                f"{self.repetition_penalty!r}."
-            )
         if self.max_tokens < 1:
             raise InputError(f"max_tokens must be at least 1, got {self.max_tokens}.")
         if self.top_logprobs and not self.logprobs:

@@ -178,7 +178,7 @@ class Choosing(Body):
     user: Annotated[str, StringConstraints(max_length=1024)] | None = None
     top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
 
     @model_validator(mode="after")
     def _options_need_a_stream(self) -> Choosing:
