@@ -10,7 +10,7 @@ from vl2.grounding import parse_normalised, strip
 from vl2.synth import TILING, Sample, sample, vocabulary
 from vl2.synth.answers import COORDINATES, coordinate
 from vl2.synth.evaluation import intersection_over_union, true_boxes
-from vl2.synth.names import CHARACTERS, COLOURS, SHAPES
+from vl2.synth.names import CHARACTERS, COLOURS, PLACES, SHAPES
 from vl2.synth.sampling import TASK_WEIGHTS
 from vl2.synth.strings import is_held_out
 
@@ -260,3 +260,23 @@ def test_captions_name_things_from_left_to_right():
         assert labels == [thing.label for thing in ordered]
         assert turn.answer[0].isupper()
         assert turn.answer.endswith(".")
+
+
+@pytest.mark.parametrize("task", ["listing", "places"])
+def test_lists_tell_each_shape_from_left_to_right(task):
+    drawn = [sample(seed, kinds={"shapes": 1.0}, tasks={task: 1.0}) for seed in range(150)]
+    turns = [(s, turn) for s in drawn for turn in s.turns]
+    assert len(turns) > 20
+    for s, turn in turns:
+        ordered = sorted(s.things, key=lambda thing: thing.x1)
+        told = [part.split(" ", 1) for part in turn.answer.split(", ")]
+        assert [name for name, _ in told] == [thing.name for thing in ordered]
+        for (_, said), thing in zip(told, ordered, strict=True):
+            assert said == thing.colour if task == "listing" else said == where(s, thing)
+
+
+def where(s, thing):
+    """The ninth of the picture that the middle of a thing lies in."""
+    x, y = (thing.x1 + thing.x2) / 2 / s.image.width, (thing.y1 + thing.y2) / 2 / s.image.height
+    row, column = (min(2, int(3 * part)) for part in (y, x))
+    return PLACES[row][column]

@@ -253,19 +253,34 @@ def caption(view: View, rng: random.Random) -> Question | None:
     return rng.choice(templates.CAPTION), answer
 
 
+def _unlike_shapes(view: View) -> list[Thing] | None:
+    """A few shapes from left to right, no two of the same name."""
+    if not 1 <= len(view.shapes) <= MOST_BOXES or len(view.by_shape) < len(view.shapes):
+        return None
+    ordered = in_order(view.shapes)
+    return ordered if has_clear_order(view, ordered) else None
+
+
 def listing(view: View, rng: random.Random) -> Question | None:
-    """Each shape followed by its colour, from left to right; where no name occurs twice.
+    """Each shape followed by its colour.
 
     A caption tells colours before shapes. Here the shape comes first, so that a model learns both
     ways from one to the other.
     """
-    if not 1 <= len(view.shapes) <= MOST_BOXES or len(view.by_shape) < len(view.shapes):
-        return None
-    ordered = in_order(view.shapes)
-    if not has_clear_order(view, ordered):
+    ordered = _unlike_shapes(view)
+    if ordered is None:
         return None
     answer = ", ".join(f"{thing.name} {thing.colour}" for thing in ordered)
     return rng.choice(templates.LISTING), answer
+
+
+def places(view: View, rng: random.Random) -> Question | None:
+    """Each shape followed by the part of the picture that it is in."""
+    ordered = _unlike_shapes(view) or []
+    parts = [(thing.name, place(view, thing)) for thing in ordered]
+    if not parts or any(where is None for _, where in parts):
+        return None
+    return rng.choice(templates.PLACES), ", ".join(f"{name} {where}" for name, where in parts)
 
 
 def grounded_caption(view: View, rng: random.Random) -> Question | None:
@@ -296,6 +311,7 @@ QUESTIONS: dict[str, Callable[[View, random.Random], Question | None]] = {
     "locate_absent": locate_absent,
     "caption": caption,
     "listing": listing,
+    "places": places,
     "grounded_caption": grounded_caption,
 }
 TASKS: tuple[str, ...] = tuple(QUESTIONS)

@@ -31,6 +31,7 @@ TASK_WEIGHTS: dict[str, float] = {
     "locate_absent": 0.8,
     "caption": 0.7,
     "listing": 0.5,
+    "places": 0.5,
     "grounded_caption": 0.7,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
@@ -47,6 +48,7 @@ _GIVES_AWAY = frozenset(
         "locate_several",
         "caption",
         "listing",
+        "places",
         "grounded_caption",
     )
 )

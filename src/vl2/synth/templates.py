@@ -85,6 +85,7 @@ LISTING: ONE = (
     "Which shapes are in the picture?",
     "Describe the shapes.",
 )
+PLACES: ONE = ("Where are the shapes?", "Where are the shapes in the picture?")
 GROUNDED_CAPTION: ONE = (
     "<|grounding|>Describe the image.",
     "<|grounding|>Describe the picture.",
@@ -119,7 +120,9 @@ def vocabulary() -> list[str]:
     texts += [phrase for phrases in RELATIONS.values() for phrase in phrases]
     for templates in (COLOUR, SHAPE, ONLY_SHAPE, POSITION, RELATION, COUNTING, EXISTENCE, TEXT):
         texts += templates
-    for templates in (ALL_TEXT, ONLY, COLOURED_TEXT, LOCATE, CAPTION, LISTING, GROUNDED_CAPTION):
+    for templates in (ALL_TEXT, ONLY, COLOURED_TEXT, LOCATE):
+        texts += templates
+    for templates in (CAPTION, LISTING, PLACES, GROUNDED_CAPTION):
         texts += templates
     texts += [casual(text) for text in texts]
     words: set[str] = set()
