@@ -43,6 +43,13 @@ RAW = {
         "'messages' is wrong",
     ),
     "very many parts": (b"[" + b"[]," * 400_000 + b"1]", "bytes of JSON beside its texts"),
+    "very many fields": (
+        json.dumps({f"f{i}": 1 for i in range(200_000)}).encode(),
+        "more than 32768 fields",
+    ),
+    "many fields": (json.dumps({f"f{i}": 1 for i in range(16_000)}).encode(), "'f0' is unknown"),
+    "UTF-16": (json.dumps({"model": "nano", "messages": []}).encode("utf-16"), "not in UTF-8"),
+    "UTF-32": (json.dumps({"model": "nano"}).encode("utf-32-le"), "not in UTF-8"),
     "a text without end": (b'{"model": "' + b'\\"' * 100_000, "not JSON"),
     "a huge number": (
         b'{"model": "nano", "messages": [], "seed": ' + b"9" * 5000 + b"}",
@@ -61,6 +68,24 @@ def test_bodies_that_are_no_request(client, name):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(
+    "kinds",
+    [["Application/JSON"], ["application/json", "text/plain"], ["application/x+JSON; a=b"]],
+)
+def test_every_way_to_declare_json_is_checked(client, kinds):
+    headers = [("Content-Type", kind) for kind in kinds]
+    response = client.post("/v1/chat/completions", content=b"[" * 100, headers=headers)
+    assert "nested deeper than 64" in error_of(response)["message"]
+
+
+def test_very_many_wrong_items_are_one_mistake(client):
+    start = time.monotonic()
+    for prompt in ([""] * 131_072, [[""] * 131_072] * 7):
+        response = client.post("/v1/completions", json={"model": "nano", "prompt": prompt})
+        assert error_of(response)["param"].startswith("prompt")
+    assert time.monotonic() - start < 5
+
+
 def test_json_must_be_declared(client):
     """A form of a foreign page can send a text, but no JSON without asking first."""
     body = json.dumps({"model": "nano", "messages": HELLO}).encode()
@@ -71,6 +96,14 @@ def test_json_must_be_declared(client):
 
 FIELDS = {
     "unknown": ({"temprature": 1}, "temprature", "unknown"),
+    "unknown, with a hyphen": ({"max-tokens": 1}, "max-tokens", "'max-tokens' is unknown"),
+    "unknown, as a type": ({"int": 1}, "int", "'int' is unknown"),
+    "unknown and long": ({"x" * 10_000: 1}, "x" * 200 + "...", "is unknown"),
+    "a role that is long": (
+        {"messages": [{"role": "x" * 10_000, "content": "x"}]},
+        "messages[0]",
+        "xxx...",
+    ),
     "tools": ({"tools": []}, "tools", "knows no tools"),
     "functions": ({"functions": []}, "functions", "knows no tools"),
     "a number as text": ({"temperature": "1"}, "temperature", "valid number"),

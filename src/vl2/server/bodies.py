@@ -22,7 +22,9 @@ MAX_PROMPT_TOKENS = 2**17
 Prose: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Stop: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
 TokenIds: TypeAlias = Annotated[
-    list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=MAX_PROMPT_TOKENS)
+    list[Annotated[int, Field(ge=0, lt=2**31)]],
+    # Without `fail_fast` each of very many wrong items would make an error.
+    Field(min_length=1, max_length=MAX_PROMPT_TOKENS, fail_fast=True),
 ]
 
 
@@ -81,7 +83,7 @@ class AssistantMessage(Body):
 
     role: Literal["assistant"]
     content: Prose | Texts | None = None
-    boxes: list[dict[str, Any]] | None = None
+    boxes: Annotated[list[dict[str, Any]], Field(max_length=MAX_PARTS)] | None = None
     refusal: None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import re
 import time
 from collections.abc import Iterable
@@ -17,6 +18,9 @@ MAX_DEPTH = 64
 MAX_STRUCTURE = 2**20
 """Bytes of a JSON body outside its texts; parsing multiplies them many times over."""
 
+MAX_FIELDS = 2**15
+"""Fields of all objects of a JSON body; each that is unknown makes an error of its own."""
+
 BODIES_HELD = 8
 """How many bodies of the largest size may be in memory at once."""
 
@@ -28,13 +32,18 @@ def check_shape(body: bytes) -> None:
     """Refuse JSON that would take much time or memory to parse.
 
     Raises:
-        Refusal: it is nested too deep, or has too many parts.
+        Refusal: it is nested too deep, has too many parts, or is not in UTF-8.
     """
+    # Python would read UTF-16 and UTF-32 as well, where what follows sees nothing.
+    if not json.detect_encoding(body).startswith("utf-8"):
+        raise Refusal(400, "The body is not in UTF-8: send one JSON object in UTF-8.")
     structure = _TEXTS.sub(b"", body)
     if len(structure) > MAX_STRUCTURE:
         raise Refusal(
             400, f"The body has more than {MAX_STRUCTURE} bytes of JSON beside its texts."
         )
+    if structure.count(b":") > MAX_FIELDS:
+        raise Refusal(400, f"The body has more than {MAX_FIELDS} fields.")
     depth = 0
     for character in structure:
         if character in b"[{":
@@ -93,7 +102,7 @@ class BodyGuard:
                 ) from error
             self._keep(message.get("body", b""), body)
             more = message.get("more_body", False)
-        if b"json" in headers.get(b"content-type", b""):
+        if _claims_json(scope):
             await asyncio.to_thread(check_shape, bytes(body))
 
     def _keep(self, chunk: bytes, body: bytearray) -> None:
@@ -115,6 +124,13 @@ class BodyGuard:
             "or smaller pictures.",
             headers={"Connection": "close"},
         )
+
+
+def _claims_json(scope: Scope) -> bool:
+    """Whether anything after the guard might read a body as JSON."""
+    return any(
+        name == b"content-type" and b"json" in value.lower() for name, value in scope["headers"]
+    )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

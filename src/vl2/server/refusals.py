@@ -32,6 +32,9 @@ _IMPOSSIBLE = {
 
 _TYPE_NAMES = {"str", "int", "float", "bool"}
 
+_LONGEST = 200
+"""Characters of a client's own words that an error repeats."""
+
 
 class ErrorDetail(BaseModel):
     """What went wrong, and where."""
@@ -165,8 +168,11 @@ def _http(error: HTTPException) -> Refusal:
 def _first_mistake(mistakes: Sequence[Mapping[str, Any]]) -> Refusal:
     """The first thing that was wrong with a body, in a sentence that names the field."""
     mistake = min(mistakes, key=_weight)
-    field = _path(mistake["loc"])
-    name = str(mistake["loc"][-1])
+    field, name = _path(mistake["loc"]), str(mistake["loc"][-1])
+    if mistake["type"] == "extra_forbidden":
+        # Whatever it is called, it is the client's own name and none of a type.
+        path = _path(mistake["loc"][:-1])
+        field = _shortened(f"{path}.{name}" if path else name)
     if mistake["type"] == "json_invalid" or not field:
         return Refusal(400, _about_the_whole(mistake))
     if mistake["type"] == "extra_forbidden":
@@ -180,8 +186,12 @@ def _first_mistake(mistakes: Sequence[Mapping[str, Any]]) -> Refusal:
     if mistake["type"] == "missing":
         message = f"The field {field!r} is missing: add it."
         return Refusal(400, message, param=field, code="missing_required_parameter")
-    what = str(mistake["msg"]).removeprefix("Value error, ")
+    what = _shortened(str(mistake["msg"]).removeprefix("Value error, "))
     return Refusal(400, f"The field {field!r} is wrong: {what}.", param=field, code="invalid_value")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _weight(mistake: Mapping[str, Any]) -> int:
