@@ -241,6 +241,20 @@ def test_ten_thousand_pictures_are_counted_not_opened(client):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("field", ["text", "parts", "prompts"])
+def test_a_text_that_fits_no_context_is_not_cut_into_tokens(client, field):
+    start, text = time.monotonic(), "ab c" * 2**18
+    if field == "prompts":
+        response = client.post("/v1/completions", json={"model": "nano", "prompt": [text] * 16})
+    else:
+        content = text if field == "text" else [{"type": "text", "text": text}] * 20
+        response = chat(client, messages=[{"role": "user", "content": content}])
+    error = error_of(response)
+    assert error["code"] == "context_length_exceeded"
+    assert "2048" in error["message"]
+    assert time.monotonic() - start < 3
+
+
 def test_a_body_may_not_be_too_large(server, client):
     limit = server.answering.settings.max_body_bytes
     headers = {"Content-Type": "application/json"}

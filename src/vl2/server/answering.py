@@ -6,7 +6,15 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -28,7 +36,7 @@ from vl2.engine import (
     Usage,
 )
 from vl2.engine.requests import FinishReason
-from vl2.errors import ImageError
+from vl2.errors import ContextError, ImageError
 from vl2.processing.images import Limits, open_image
 from vl2.server.fetching import fetch
 from vl2.server.gate import Gate
@@ -111,6 +119,8 @@ class Answering:
         self.metrics = Metrics()
         self._engine = cast("StreamingEngine", assistant.engine)
         self.metrics.watch(lambda: self.gate.inside, self._engine.stats)
+        longest = max(map(len, assistant.processor.tokenizer.get_vocab()))
+        self._most_characters = longest * assistant.engine.context
         self._preparing = ThreadPoolExecutor(_PREPARING_THREADS, "prepare")
         self._fetching = ThreadPoolExecutor(_FETCHING_THREADS, "fetch")
 
@@ -139,6 +149,19 @@ class Answering:
                 400,
                 f"The conversation has {pictures} pictures, more than the allowed "
                 f"{self.settings.max_images}: send fewer.",
+            )
+
+    def check_length(self, texts: Iterable[str]) -> None:
+        """Refuse texts that no context holds before they are cut into tokens, which takes long.
+
+        Raises:
+            ContextError: they are too long even if all tokens were the longest one.
+        """
+        characters = sum(map(len, texts))
+        if characters > self._most_characters:
+            raise ContextError(
+                f"The text has {characters} characters, more than {self.assistant.engine.context} "
+                "tokens, all that the context holds, can stand for: shorten it."
             )
 
     async def in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
@@ -177,6 +200,7 @@ class Answering:
         Raises:
             InputError: what `Assistant.prepare` raises.
         """
+        self.check_length(_texts(messages))
         return await self.in_thread(self._prepared, messages, pictures, options, max_tiles)
 
     async def prepare_text(self, text: str | Sequence[int], options: Mapping[str, Any]) -> Prepared:
@@ -189,6 +213,8 @@ class Answering:
         Raises:
             InputError: too long, or ids that are none, or a place of a picture.
         """
+        if isinstance(text, str):
+            self.check_length([text])
         sampling = Sampling(**dict(options))
         prompt = await self.in_thread(raw_prompt, text, self.assistant)
         return Prepared(Request(prompt, sampling), None)
@@ -282,6 +308,15 @@ def _opened(encoded: bytes, which: str, limits: Limits) -> PIL.Image.Image:
         return open_image(encoded, limits=limits)
     except ImageError as error:
         raise ImageError(f"{which}{error}") from error
+
+
+def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What is written in messages."""
+    for message in messages:
+        if isinstance(message["content"], str):
+            yield message["content"]
+        else:
+            yield from (part["text"] for part in message["content"] if part["type"] == "text")
 
 
 def _filled(
