@@ -28,6 +28,7 @@ LEAST_TOKENS = 2048
 """A cache smaller than this (or than the model's context) is not worth loading a model for."""
 
 _USUAL_CONTEXTS = 4
+_LONGEST_SIZE = 40
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?\s*", re.IGNORECASE)
 
 
@@ -181,13 +182,13 @@ def parse_size(text: str) -> int:
     Raises:
         InputError: it is no size.
     """
-    match = _SIZE.fullmatch(text)
+    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST_SIZE else None
     size = 0
     if match is not None:
         number, prefix, binary = match.groups()
         step = 1024 if binary else 1000
         size = int(float(number) * step ** (" kmgt".index((prefix or " ").lower())))
-    if size < 1 or len(text) > 40:
+    if size < 1:
         raise InputError(f"{text!r:.60} is no size of memory: write it like 8GB or 7.5GiB.")
     return size
 
