@@ -233,3 +233,19 @@ def test_a_thread_that_stopped_in_the_middle_is_replaced(engine, monkeypatch) ->
     assert text_of(engine.generate(request_of())) == generated(core.model, request_of())
     assert engine.stats().pages_held == 0
     assert not torch.is_inference_mode_enabled()
+
+
+def test_a_thread_that_cannot_begin_anew_keeps_nobody_waiting(engine, monkeypatch) -> None:
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    core = core_of(engine)
+    for name in ("step", "reset"):
+        monkeypatch.setattr(core, name, fail)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="stopped unexpectedly"):
+            list(engine.generate(request_of()))
+        wait_until(lambda: engine._worker._thread is None)
+    monkeypatch.undo()
+    assert text_of(engine.generate(request_of())) == generated(core.model, request_of())

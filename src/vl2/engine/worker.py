@@ -84,6 +84,7 @@ class Worker:
                 self.core.add(sequence)
             self._inbox.clear()
             self.core.fail_all(EngineError(f"The engine {reason} before this answer was done."))
+            # First, for memory may be short: without it nobody would work on the next request.
+            self._thread = None
             if not self._closed:
                 self.core.reset()
-            self._thread = None
