@@ -392,3 +392,12 @@ def test_a_choice_that_breaks_ends_its_own_answer_alone(monkeypatch) -> None:
     assert isinstance(bad.end, EngineError)
     assert good.text == expected("base")[1]
     assert_all_pages_back(core)
+
+
+def test_an_answer_does_not_hold_the_pictures_that_are_in_the_cache() -> None:
+    core = core_of(picture_bytes=0)
+    begin(core, MIXED[0])
+    (sequence,) = core.scheduler.sequences
+    while not sequence.answered:
+        core.step()
+    assert not sequence._rows

@@ -195,6 +195,8 @@ class Core:
                 continue
             self.scheduler.publish(sequence, sequence.computed + count)
             if not sequence.remaining:
+                # Those that may be asked about again are the encoder's to keep, within its limit.
+                sequence.drop_rows()
                 self._continue(sequence, tokens[row], logits[row])
 
     def _continue(self, sequence: Sequence, likeliest: int, logits: torch.Tensor) -> None:
