@@ -208,6 +208,21 @@ def test_what_is_no_picture_within_the_limits(web, page, what):
     assert time.monotonic() - start < 4
 
 
+def test_a_connection_that_comes_after_the_time_is_not_used(web, monkeypatch):
+    settings, address = web
+    connect = socket.create_connection
+
+    def late(*args, **options):
+        time.sleep(0.7)
+        return connect(*args, **options)
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="could not be fetched"):
+        fetch(f"{address}/slow.png", settings)
+    assert time.monotonic() - start < 4
+
+
 def test_a_host_inside_is_not_asked_without_leave(web):
     settings, address = web
     host = address.removeprefix("http://")

@@ -157,6 +157,8 @@ class _Pinned(http.client.HTTPConnection):
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(self.sock, server_hostname=self._target.host)
         self._wire = self.sock  # the base class forgets its own when the answer's head is read
+        if self.aborted:
+            raise TimeoutError("The time was over before there was a connection to end.")
 
     def abort(self) -> None:
         """End the connection from another thread."""
