@@ -26,6 +26,10 @@ class MiniTokenizer:
     def decode(ids) -> str:
         return "".join(WORDS[token] for token in ids)
 
+    @staticmethod
+    def convert_ids_to_tokens(token) -> str:
+        return WORDS[token]
+
 
 class MiniProcessor:
     """What an engine needs of a processor, for the miniatures."""

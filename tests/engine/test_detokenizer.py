@@ -5,7 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vl2.engine.detokenizer import Detokenizer
+from vl2.engine.detokenizer import Detokenizer, token_bytes
+from vl2.processing.tokens import load_tokenizer
 
 
 def decoder(pieces: list[bytes]):
@@ -53,3 +54,13 @@ def test_any_cut_of_any_text_gives_the_text_in_whole_characters(text, cuts) -> N
 def test_any_bytes_give_what_decoding_them_at_once_gives(pieces) -> None:
     whole = decoder(pieces)(range(len(pieces)))
     assert "".join(deltas(pieces)) == whole.removesuffix("\ufffd")
+
+
+def test_the_bytes_of_tokens_together_are_those_of_the_text(nano) -> None:
+    tokenizer = load_tokenizer(nano)
+    text = "a red box, 你好 😀\n\u00ad\x00\u0120<|ref|>\ufffd"
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    texts = [tokenizer.decode([token]) for token in ids]
+    assert any("\ufffd" in alone for alone in texts[:-3])
+    spellings = tokenizer.convert_ids_to_tokens(ids)
+    assert b"".join(map(token_bytes, texts, spellings)) == text.encode()

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from vl2.engine.constraints import Constraint, Constraints
+from vl2.engine.detokenizer import token_bytes
 from vl2.engine.limits import Limits
 from vl2.engine.pages import PagePool
 from vl2.engine.pictures import PictureEncoder, pictures_of
@@ -248,8 +249,10 @@ class Core:
         )
 
     def _candidate(self, token: int, logprob: float) -> Candidate:
-        text = self.processor.tokenizer.decode([token])
-        return Candidate(token, text, text.encode(), logprob)
+        tokenizer = self.processor.tokenizer
+        text = tokenizer.decode([token])
+        spelling = tokenizer.convert_ids_to_tokens(token) or ""
+        return Candidate(token, text, token_bytes(text, spelling), logprob)
 
     def _fail(self, sequence: Sequence, error: VL2Error) -> None:
         """End a request with an error; its own pages may hold anything and are cleared."""

@@ -7,6 +7,25 @@ from collections.abc import Callable, Sequence
 _REPLACEMENT = "\ufffd"
 _LONGEST_WINDOW = 64
 
+# A tokenizer of bytes spells each byte as one character: itself where that can be seen, else one of
+# those from 256 on, in the order of the bytes.
+_SEEN = (*range(33, 127), *range(161, 173), *range(174, 256))
+_UNSEEN = (byte for byte in range(256) if byte not in _SEEN)
+_BYTES = {chr(byte): byte for byte in _SEEN}
+_BYTES |= {chr(256 + place): byte for place, byte in enumerate(_UNSEEN)}
+
+
+def token_bytes(text: str, spelling: str) -> bytes:
+    """The bytes that a token stands for.
+
+    Args:
+        text: what it decodes to alone; part of a character shows as U+FFFD.
+        spelling: how the vocabulary of a tokenizer of bytes spells it.
+    """
+    if _REPLACEMENT not in text or not _BYTES.keys() >= set(spelling):
+        return text.encode()
+    return bytes(_BYTES[character] for character in spelling)
+
 
 class Detokenizer:
     """Turns a growing list of token ids into text without ever splitting a character.
