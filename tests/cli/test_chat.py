@@ -109,6 +109,14 @@ def test_clear(model, piped) -> None:
     assert asked.requests[1].prompt.grids == ()
 
 
+def test_clear_says_that_pictures_go_too(model, piped, capsys) -> None:
+    model()
+    assert piped("/clear", words=(PICTURE,)) == 0
+    assert "without the pictures" in capsys.readouterr().err
+    assert piped("/clear") == 0
+    assert "pictures" not in capsys.readouterr().err
+
+
 def test_what_is_saved_is_a_conversation(model, piped, tmp_path) -> None:
     model("Größe 3.", "b")
     target = tmp_path / "talk.json"
@@ -148,11 +156,13 @@ def test_help_goes_to_standard_error(model, piped, capsys) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("/dance", "'/dance'"),
+        ("/dance", "'/dance' is unknown"),
         ("/image", "lacks its file"),
         ("/image nowhere.png", "'nowhere.png' does not exist"),
         ("/image ~nobody-of-this-name/a.png", "does not exist"),
-        ("/save /nowhere/talk.json", "cannot be written"),
+        ("/save /nowhere/talk.json", "cannot be written (No such file or directory)"),
+        ("/save", "lacks its file"),
+        ("nowhere.png", "'nowhere.png' does not exist"),
         ("/save ~nobody-of-this-name/talk.json", "cannot be written"),
         ("<image>?", "1 times but 0"),
         (str(GOLDEN / "base.json"), "not a picture"),

@@ -70,12 +70,17 @@ def command(
 
 
 def _check_order(pictures: list[str], question: str) -> None:
-    if question == terminal.STDIN or terminal.is_file(question):
-        raise InputError(
-            f"The last word must be the question, but {question!r} is a picture: "
-            'write vl2 ask PICTURE... "QUESTION".'
-        )
     if not question.strip():
         raise InputError("The question is empty: ask something.")
+    if question == terminal.STDIN or terminal.exists(question):
+        kind = "folder" if terminal.expanded(question).is_dir() else "picture"
+        raise InputError(
+            f"The last word must be the question, but {question!r} is a {kind}: "
+            'write vl2 ask PICTURE... "QUESTION".'
+        )
+    if terminal.means_picture(question):
+        raise InputError(
+            f"There is no picture {question!r}: check its path, and put the question behind it."
+        )
     if pictures.count(terminal.STDIN) > 1:
         raise InputError("Standard input can give only one picture: write - once.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HELP = """\
 Type a question and press Enter. A line that is only the path of a picture adds that picture.
   /image PATH   add a picture to the next question
-  /clear        begin a new conversation
+  /clear        begin a new conversation, without the pictures
   /save FILE    save the conversation as JSON
   /help         show this
   /quit         leave, as Ctrl-D does; Ctrl-C stops an answer"""
@@ -97,7 +97,7 @@ class _Talk:
         """Do what a line says; returns whether the conversation goes on."""
         path = _path(line)
         word, _, rest = line.partition(" ")
-        if terminal.is_file(path) and line:
+        if terminal.exists(path) or terminal.means_picture(path):
             self._add(path)
         elif word in ("/quit", "/exit"):
             return False
@@ -108,18 +108,25 @@ class _Talk:
         return True
 
     def _obey(self, word: str, rest: str) -> None:
-        if word == "/image" and rest:
+        if word in ("/image", "/save") and not rest:
+            raise InputError(f"The command {word!r} lacks its file: see /help.")
+        if word == "/image":
             self._add(_path(rest))
         elif word == "/clear":
-            self._waiting.clear()
-            self._conversation = type(self._conversation)()
-            self.tell("a new conversation begins.")
-        elif word == "/save" and rest:
+            self._clear()
+        elif word == "/save":
             self._save(Path(_path(rest)))
         elif word == "/help":
             typer.echo(_HELP, err=True)
         else:
-            raise InputError(f"The command {word!r} is unknown or lacks its file: see /help.")
+            raise InputError(f"The command {word!r} is unknown: see /help.")
+
+    def _clear(self) -> None:
+        had_pictures = bool(self._waiting or self._conversation.images)
+        self._waiting.clear()
+        self._conversation = type(self._conversation)()
+        without = ", without the pictures" if had_pictures else ""
+        self.tell(f"a new conversation begins{without}.")
 
     def _add(self, path: str) -> None:
         _check_picture(path)
@@ -161,7 +168,7 @@ class _Talk:
             )
         except (OSError, ValueError) as error:  # ValueError: letters that no file can hold
             raise InputError(
-                f"{str(target)!r} cannot be written ({error}): name another file."
+                f"{str(target)!r} cannot be written ({terminal.reason(error)}): name another file."
             ) from error
         self.tell(f"{len(messages)} messages saved in {target}.")
 
@@ -207,7 +214,7 @@ def _check_picture(path: str) -> None:
 def _path(text: str) -> str:
     """The path in a line, as typed, quoted, or escaped the way terminals paste dropped files."""
     words = [text]
-    if not terminal.is_file(text):
+    if not terminal.exists(text):
         with contextlib.suppress(ValueError):  # a quotation mark without its partner
             words = shlex.split(text)
     path = words[0] if len(words) == 1 else text

@@ -71,7 +71,7 @@ def _config(model: str) -> "DeepseekVLV2Config":
 
     if model in RELEASES:
         return released_config(model)
-    if model != EMBEDDED and not terminal.is_file(model):
+    if model != EMBEDDED and not terminal.exists(model):
         raise CheckpointError(
             f"There is no model {model!r}: use {EMBEDDED}, {', '.join(RELEASES)}, or a folder "
             "that holds a config.json."

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
+_ENDINGS = tuple(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .avif .heic .heif".split())
+
 # What a model writes is shown as text: it must not move the cursor or change the terminal.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -109,12 +111,22 @@ def expanded(word: str) -> Path:
         return Path(word)
 
 
-def is_file(word: str) -> bool:
-    """Whether a word names something that exists."""
+def exists(word: str) -> bool:
+    """Whether a word names a file or a folder; an empty one names nothing."""
     try:
-        return expanded(word).exists()
+        return bool(word) and expanded(word).exists()
     except (OSError, ValueError):  # too long for a path, or a null byte in it
         return False
+
+
+def means_picture(word: str) -> bool:
+    """Whether a word can only be meant as a picture's path, there or not: `nowhere.png`."""
+    return word.lower().endswith(_ENDINGS) and not any(map(str.isspace, word))
+
+
+def reason(error: Exception) -> str:
+    """What an error says, without the number and the path that the system adds to it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def show(pieces: Iterable[str]) -> None:
@@ -184,7 +196,7 @@ def save_drawing(
         drawn.save(target)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{str(target)!r} cannot be written ({error}): name another file."
+            f"{str(target)!r} cannot be written ({reason(error)}): name another file."
         ) from error
     if not quiet:
         count = len(answer.boxes)

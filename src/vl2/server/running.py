@@ -99,7 +99,8 @@ def reserve(host: str, port: int) -> socket.socket:
             reserved.bind(address)
             until_bound.pop_all()
     except (OSError, OverflowError, UnicodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(
-            f"Nothing can listen on {host} port {port} ({error}): choose another --port or --host."
+            f"Nothing can listen on {host} port {port} ({reason}): choose another --port or --host."
         ) from error
     return reserved
