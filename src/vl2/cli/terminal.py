@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
-_ENDINGS = tuple(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .avif .heic .heif".split())
+_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"),
+)
 
 # What a model writes is shown as text: it must not move the cursor or change the terminal.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
