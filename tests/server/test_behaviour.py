@@ -175,6 +175,16 @@ def test_a_client_that_does_not_read_is_let_go(serve, raw):
     connection.close()
 
 
+def test_a_connection_that_is_not_read_does_not_stay(serve, raw):
+    assistant, _ = acted(pace=0, word="x" * 100_000)
+    served = serve(assistant, send_seconds=0.2, header_seconds=0.3)
+    connection = raw(served, request(100_000, stream=True))
+    connections = served.server.server_state.connections
+    assert wait_for(lambda: connections)
+    assert wait_for(lambda: not connections)
+    connection.close()
+
+
 def test_a_stop_lets_open_answers_finish_and_nobody_in(serve, raw):
     assistant, engine = acted()
     served = serve(assistant)

@@ -1,7 +1,8 @@
 """Connections whose requests do not come are ended.
 
 uvicorn waits for the first byte of a request, and for the rest of its head, for ever; whoever opens
-enough connections and says nothing would keep everybody else out.
+enough connections and says nothing would keep everybody else out. So would who leaves answers
+unread, for a connection that is being closed waits, too, until all that was sent has been read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ def impatient(seconds: float) -> type[H11Protocol]:
     """A protocol for uvicorn.
 
     Args:
-        seconds: time in which the head of a request must have arrived.
+        seconds: time in which the head of a request must have arrived, and after which a connection
+            that is being closed is ended if nothing more of it is read.
     """
     return type("Impatient", (_Impatient,), {"seconds": seconds})
 
@@ -24,10 +26,13 @@ def impatient(seconds: float) -> type[H11Protocol]:
 class _Impatient(H11Protocol):
     seconds = 0.0
     _patience: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
+    _unread = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
         super().connection_made(transport)
         self._wait()
+        self._look = self.loop.call_later(self.seconds, self._look_after)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -38,6 +43,8 @@ class _Impatient(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self._look is not None:
+            self._look.cancel()
         super().connection_lost(exc)
 
     @property
@@ -56,3 +63,12 @@ class _Impatient(H11Protocol):
         self._patience = None
         if not self._is_busy and not self.transport.is_closing():
             self.transport.close()
+
+    def _look_after(self) -> None:
+        """End the connection if it has been closing since the last look and nothing was read."""
+        before, self._unread = self._unread, 0
+        if self.transport.is_closing():
+            self._unread = self.transport.get_write_buffer_size()
+            if 0 < before <= self._unread:
+                self.transport.abort()
+        self._look = self.loop.call_later(self.seconds, self._look_after)
