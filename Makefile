@@ -52,10 +52,12 @@ clean: ## Remove the environment and what the commands wrote
 	rm -rf $(VENV) $(VENV)-lmms-eval $(VENV)-vlmevalkit $(OUTPUT) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/core.stamp: pyproject.toml requirements/ci.txt
+	@echo "Installing vl2 and what it needs, PyTorch among it, into $(VENV); once, and it takes minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
+	@echo "Installing the tools for development into $(VENV); once."
 	$(INSTALL) -e '.[dev]'
 	@touch $@

@@ -27,6 +27,7 @@ def test_a_missing_extra_names_the_command() -> None:
     error = errors.MissingExtraError.for_extra("serve", "The HTTP server")
     assert str(error).startswith("The HTTP server needs")
     assert "pip install 'vl2[serve]'" in str(error)
+    assert "pip install -e '.[serve]'" in str(error)
 
 
 def test_errors_travel_between_processes() -> None:

@@ -58,6 +58,9 @@ class MissingExtraError(VL2Error):
             extra: name of the extra in the package's metadata, e.g. `"serve"`.
             purpose: what the user wanted, as a noun, e.g. `"The web page"`.
         """
-        return cls(
-            f"{purpose} needs optional packages: install them with pip install 'vl2[{extra}]'."
-        )
+        return cls(f"{purpose} needs optional packages: install them with {installing(extra)}.")
+
+
+def installing(extra: str) -> str:
+    """The commands that install an extra: of the package, and of a checkout of its code."""
+    return f"pip install 'vl2[{extra}]' (in a checkout: pip install -e '.[{extra}]')"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vl2.cli import options, terminal
+from vl2.errors import installing
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _KEY_VARIABLE = "VL2_API_KEY"
@@ -101,7 +102,7 @@ def command(
         if page is None:
             page = importlib.util.find_spec("gradio") is not None
             if not page and not quiet:
-                terminal.note("there is no web page: pip install 'vl2[web]' brings it.")
+                terminal.note(f"there is no web page; what brings it: {installing('web')}.")
         if page:
             from vl2.server.page.mounting import mount
 
