@@ -26,6 +26,19 @@ def loaded_after(statements):
         "import vl2.chat, vl2.grounding, vl2.processing.tiling, vl2.processing.images",
         "from vl2.cli import main; main(['--help'])",
         "from vl2.cli import main; main(['--version'])",
+        "import vl2.engine; dir(vl2.engine)",
+        *(
+            f"from vl2.cli import main; assert main({words}) == 2"
+            for words in (
+                ["ask", "nowhere.png", "What?"],
+                ["ask", "What?", "--dtype", "float8"],
+                ["ask", "What?", "--temperature", "0", "--seed", "-1"],
+                ["locate", "nowhere.png", "the sun"],
+                ["chat", "--device", "abacus"],
+                ["chat", "--memory", "much"],
+                ["serve", "--host", "256.256.256.256"],
+            )
+        ),
     ],
 )
 def test_torch_and_transformers_stay_out(statements):

@@ -9,12 +9,12 @@ import vl2
 from vl2.engine.limits import Limits
 from vl2.engine.memory import (
     MemoryPlan,
-    parse_size,
     plan_memory,
     spelled,
     weight_bytes,
     working_bytes,
 )
+from vl2.engine.spelling import parse_size
 from vl2.errors import InputError
 from vl2.model.loading import load_config
 from vl2.model.released import released_config

@@ -80,8 +80,7 @@ def command(
 
     Ctrl-C or SIGTERM stops it when the open answers are finished.
     """
-    from vl2.server.app import create_app
-    from vl2.server.running import reserve, run
+    from vl2.server.listening import reserve
     from vl2.server.settings import Settings
 
     settings = Settings(
@@ -96,7 +95,11 @@ def command(
         max_images=max_images,
         drain_seconds=drain,
     )
+    terminal.check_placement(device, dtype, memory)  # torch comes with the imports below
     with reserve(host, port) as reserved:
+        from vl2.server.app import create_app
+        from vl2.server.running import run
+
         assistant = terminal.load_assistant(model, device, dtype, memory, quiet=quiet)
         app = create_app(assistant, settings)
         if page is None:

@@ -3,6 +3,7 @@
 Standard output carries answers and nothing else; `note` writes to standard error.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vl2.errors import ImageError, InputError
+from vl2.errors import ImageError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -46,6 +47,12 @@ def hush() -> None:
     transformers.logging.disable_progress_bar()
 
 
+def need(extra: str, purpose: str, *packages: str) -> None:
+    """Tell of an extra that is missing before any work is done; words as for the error itself."""
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        raise MissingExtraError.for_extra(extra, purpose)
+
+
 def checked(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - of `Sampling`
     """Settings of an answer, refused before the wait for a model if one is out of range."""
     from vl2.engine.sampling import Sampling
@@ -54,10 +61,21 @@ def checked(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - of `Sampling`
     return settings
 
 
+def check_placement(device: str, dtype: str, memory: str | None) -> None:
+    """Refuse what is misspelt before torch is loaded."""
+    from vl2.engine import spelling
+
+    spelling.check_device(device)
+    spelling.check_dtype(dtype)
+    if memory is not None:
+        spelling.parse_size(memory)
+
+
 def load_assistant(
     model: str, device: str, dtype: str, memory: str | None = None, *, quiet: bool = False
 ) -> "Assistant":
     """Load a model and say which one answers."""
+    check_placement(device, dtype, memory)
     from vl2.engine import load
 
     hush()

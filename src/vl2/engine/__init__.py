@@ -17,26 +17,54 @@ request before the engine's next step.
 Both may be called from any thread, as often as wanted; requests share the steps of the engine's one
 thread. `engine.stats()` tells how much it has to do and has done. `engine.close()` ends it; what is
 not finished raises `EngineError`.
+
+Importing this package loads no torch until one of its names is used.
 """
 
-from vl2.engine.assistant import Assistant, Stream
-from vl2.engine.batching import AsyncEvents, BatchingEngine, SyncEvents
-from vl2.engine.limits import Limits
-from vl2.engine.loading import load
-from vl2.engine.requests import (
-    Answer,
-    Candidate,
-    Choice,
-    Delta,
-    Engine,
-    Event,
-    Events,
-    Finish,
-    Request,
-    Usage,
-)
-from vl2.engine.sampling import Sampling
-from vl2.engine.stats import Stats
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vl2.engine.assistant import Assistant, Stream
+    from vl2.engine.batching import AsyncEvents, BatchingEngine, SyncEvents
+    from vl2.engine.limits import Limits
+    from vl2.engine.loading import load
+    from vl2.engine.requests import (
+        Answer,
+        Candidate,
+        Choice,
+        Delta,
+        Engine,
+        Event,
+        Events,
+        Finish,
+        Request,
+        Usage,
+    )
+    from vl2.engine.sampling import Sampling
+    from vl2.engine.stats import Stats
+
+_HOMES = {
+    "Answer": "requests",
+    "Assistant": "assistant",
+    "AsyncEvents": "batching",
+    "BatchingEngine": "batching",
+    "Candidate": "requests",
+    "Choice": "requests",
+    "Delta": "requests",
+    "Engine": "requests",
+    "Event": "requests",
+    "Events": "requests",
+    "Finish": "requests",
+    "Limits": "limits",
+    "Request": "requests",
+    "Sampling": "sampling",
+    "Stats": "stats",
+    "Stream": "assistant",
+    "SyncEvents": "batching",
+    "Usage": "requests",
+    "load": "loading",
+}
 
 __all__ = [
     "Answer",
@@ -59,3 +87,17 @@ __all__ = [
     "Usage",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes are of any type
+    """Imports a public name from its home on first use (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'vl2.engine' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"vl2.engine.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,9 +12,10 @@ import torch
 from vl2.engine.assistant import Assistant
 from vl2.engine.batching import BatchingEngine
 from vl2.engine.limits import Limits
-from vl2.engine.memory import parse_size, plan_memory
+from vl2.engine.memory import plan_memory
 from vl2.engine.placement import choose_device, choose_dtype
 from vl2.engine.sources import EMBEDDED, find_checkpoint
+from vl2.engine.spelling import parse_size
 from vl2.errors import CheckpointError, InputError
 from vl2.model.adapters import merge_adapter
 from vl2.model.loading import load_config, load_model

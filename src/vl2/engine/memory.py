@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -28,8 +27,6 @@ LEAST_TOKENS = 2048
 """A cache smaller than this (or than the model's context) is not worth loading a model for."""
 
 _USUAL_CONTEXTS = 4
-_LONGEST_SIZE = 40
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +171,6 @@ def working_bytes(config: DeepseekVLV2Config, dtype: torch.dtype, limits: Limits
     logits = limits.running * language.vocab_size * (size + 4)
     step = stream + logits + max(tokens * max(expert, dense), keys + mask + queries)
     return max(seeing, step)
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size such as `8GB` (8e9), `8 GiB` (8 * 2**30) or a plain number.
-
-    Raises:
-        InputError: it is no size.
-    """
-    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST_SIZE else None
-    size = 0
-    if match is not None:
-        number, prefix, binary = match.groups()
-        step = 1024 if binary else 1000
-        size = int(float(number) * step ** (" kmgt".index((prefix or " ").lower())))
-    if size < 1:
-        raise InputError(f"{text!r:.60} is no size of memory: write it like 8GB or 7.5GiB.")
-    return size
 
 
 def spelled(count: int) -> str:

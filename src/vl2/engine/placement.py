@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from vl2.engine.spelling import DTYPES, check_device, check_dtype
 from vl2.errors import InputError
 
 SMALL_MODEL_BYTES = 2**30
 """A model whose files are smaller than this runs in float32 everywhere."""
 
-_DEVICE_TYPES = ("cpu", "cuda", "mps")
-
-_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 
 
 def choose_device(wanted: str | torch.device = "auto") -> torch.device:
@@ -24,17 +19,12 @@ def choose_device(wanted: str | torch.device = "auto") -> torch.device:
     Raises:
         InputError: no such device.
     """
+    check_device(str(wanted))
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    unknown = f"Unknown device {str(wanted)!r}: use auto, cpu, cuda, cuda:N or mps."
-    try:
-        device = torch.device(wanted)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(unknown) from error
-    if device.type not in _DEVICE_TYPES:
-        raise InputError(unknown)
+    device = torch.device(wanted)
     count = torch.cuda.device_count()
     absent_gpu = device.type == "cuda" and (device.index or 0) >= count
     if absent_gpu or (device.type == "mps" and not torch.backends.mps.is_available()):
@@ -59,10 +49,9 @@ def choose_dtype(wanted: str | torch.dtype, device: torch.device, weight_bytes: 
     """
     if isinstance(wanted, torch.dtype) and wanted in _DTYPES.values():
         return wanted
-    if wanted in _DTYPES:
-        return _DTYPES[str(wanted)]
+    check_dtype(str(wanted))
     if wanted != "auto":
-        raise InputError(f"Unknown dtype {str(wanted)!r}: use auto, {', '.join(_DTYPES)}.")
+        return _DTYPES[str(wanted)]
     if weight_bytes < SMALL_MODEL_BYTES:
         return torch.float32
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):

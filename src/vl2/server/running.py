@@ -10,7 +10,6 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from vl2.errors import InputError
 from vl2.server.answering import Answering
 from vl2.server.patience import impatient
 
@@ -24,7 +23,7 @@ def run(app: FastAPI, at: socket.socket, tell: Callable[[str], None] | None = No
 
     Args:
         app: what `vl2.server.app.create_app` made.
-        at: where to listen, as `reserve` gives it.
+        at: where to listen, as `vl2.server.listening.reserve` gives it.
         tell: is told where the server listens, as soon as it does.
     """
     answering: Answering = app.state.answering
@@ -79,28 +78,3 @@ class DrainingServer(uvicorn.Server):
             await asyncio.sleep(_PACE)
             left -= _PACE
         await super().shutdown(sockets)
-
-
-def reserve(host: str, port: int) -> socket.socket:
-    """An address and a port to listen on, taken before the wait for a model.
-
-    Args:
-        host: the address.
-        port: the port; 0 takes a free one.
-
-    Raises:
-        InputError: nothing can listen there.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with contextlib.ExitStack() as until_bound:
-            reserved = until_bound.enter_context(socket.socket(family))
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.bind(address)
-            until_bound.pop_all()
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(
-            f"Nothing can listen on {host} port {port} ({reason}): choose another --port or --host."
-        ) from error
-    return reserved
