@@ -47,6 +47,8 @@ from vl2.server.settings import Settings
 
 _PREPARING_THREADS = 2
 _FETCHING_THREADS = 8
+_FULL_SIZE_PICTURES = 3
+"""The pictures of a request may take as much memory, decoded, as this many of the largest allowed."""
 
 Result = TypeVar("Result")
 
@@ -226,15 +228,7 @@ class Answering:
         options: Mapping[str, Any],
         max_tiles: int | None,
     ) -> Prepared:
-        several = len(pictures) > 1
-        opened = [
-            _opened(
-                picture,
-                f"Picture {number} of {len(pictures)}: " if several else "",
-                self.settings.picture_limits,
-            )
-            for number, picture in enumerate(pictures, start=1)
-        ]
+        opened = _all_opened(pictures, self.settings.picture_limits)
         request, size = self.assistant.prepare(
             _filled(messages, opened), max_tiles=max_tiles, **dict(options)
         )
@@ -300,6 +294,26 @@ def _encoded(url: str, settings: Settings) -> bytes:
     if scheme.startswith(("http://", "https://")):
         return fetch(url, settings)
     raise ImageError("A picture must be a data: URL with its bytes, or an http(s) address.")
+
+
+def _all_opened(pictures: Sequence[bytes], limits: Limits) -> list[PIL.Image.Image]:
+    """The pictures of a request.
+
+    Raises:
+        ImageError: one of them cannot be opened, or they are too large together.
+    """
+    opened: list[PIL.Image.Image] = []
+    allowed = _FULL_SIZE_PICTURES * limits.max_pixels
+    for number, picture in enumerate(pictures, start=1):
+        which = f"Picture {number} of {len(pictures)}: " if len(pictures) > 1 else ""
+        opened.append(_opened(picture, which, limits))
+        allowed -= opened[-1].width * opened[-1].height
+        if allowed < 0:
+            raise ImageError(
+                f"The first {number} pictures have together more than "
+                f"{_FULL_SIZE_PICTURES * limits.max_pixels} pixels: send fewer, or smaller ones."
+            )
+    return opened
 
 
 def _opened(encoded: bytes, which: str, limits: Limits) -> PIL.Image.Image:

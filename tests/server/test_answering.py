@@ -1,0 +1,23 @@
+import io
+
+import PIL.Image
+import pytest
+
+from vl2.errors import ImageError
+from vl2.processing.images import Limits
+from vl2.server.answering import _all_opened
+
+
+def png(width, height):
+    file = io.BytesIO()
+    PIL.Image.new("L", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_pictures_are_limited_together():
+    limits = Limits(max_pixels=100, max_bytes=10_000)
+    assert len(_all_opened([png(10, 10)] * 3, limits)) == 3
+    with pytest.raises(ImageError, match="first 4 pictures have together more than 300 pixels"):
+        _all_opened([png(10, 10)] * 5, limits)
+    with pytest.raises(ImageError, match=r"Picture 2 of 2: .* 11x10"):
+        _all_opened([png(10, 10), png(11, 10)], limits)
