@@ -48,7 +48,7 @@ from vl2.server.settings import Settings
 _PREPARING_THREADS = 2
 _FETCHING_THREADS = 8
 _FULL_SIZE_PICTURES = 3
-"""The pictures of a request may take as much memory, decoded, as this many of the largest allowed."""
+"""The pictures of a request may have as many pixels together as this many of the largest."""
 
 Result = TypeVar("Result")
 
