@@ -1,4 +1,5 @@
 import json
+import sys
 
 from PIL import Image
 
@@ -16,6 +17,17 @@ def test_pictures_and_rows_are_written_and_the_call_can_be_repeated(tmp_path, ca
     assert main(["synth", "--out", str(out), "--count", "4", "--seed", "4"]) == 0
     assert "Rendered: 1." in capsys.readouterr().err
     assert len((out / "rows.jsonl").read_text("utf-8").splitlines()) == 4
+
+
+def test_missing_fonts_are_told_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["synth", "--out", str(tmp_path / "data"), "--count", "1"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("vl2: Rendering pictures")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+    assert main(["eval", "synth", "--count", "1", "--model", "absent"]) == 2
+    assert "vl2[eval]" in capsys.readouterr().err
 
 
 def test_a_preview_is_one_picture(tmp_path, capsys):

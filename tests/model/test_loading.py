@@ -5,6 +5,7 @@ import pytest
 import torch
 from golden import checkpoint
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 from vl2.errors import CheckpointError
 from vl2.model.loading import load_config, load_model
@@ -45,6 +46,18 @@ def test_loads_for_inference(folder):
     assert model.config.image_token_id == 425
     assert load_model(folder).dtype == torch.bfloat16
     assert load_model(str(folder), dtype="float16").dtype == torch.float16
+
+
+def test_loading_draws_no_bars_and_leaves_them_as_they_were(folder, capsys):
+    shown = logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    try:
+        load_model(folder)
+        assert logging.is_progress_bar_enabled()
+        assert capsys.readouterr().err == ""
+    finally:
+        if not shown:
+            logging.disable_progress_bar()
 
 
 def test_a_device_that_is_too_small(folder, monkeypatch):

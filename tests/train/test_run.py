@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_a_trained_model_loads_in_the_official_layout(answers, vision):
     assert log[-1]["aux_loss"] > 0
 
 
-def test_a_stopped_run_goes_on_as_if_it_never_stopped(answers, vision, tmp_path):
+def test_a_stopped_run_goes_on_as_if_it_never_stopped(answers, vision, tmp_path, capsys):
     stopped = tmp_path / "stopped"
     shutil.copytree(answers, stopped)
     shutil.rmtree(stopped / "checkpoint-4")
@@ -67,7 +68,12 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(answers, vision, tmp_path)
     (half / "model.safetensors").write_bytes(b"half")
     before = losses(answers)
     (stopped / "log.jsonl").unlink()
+    capsys.readouterr()
     assert train(stopped, vision, 4) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(stopped / "final")
+    assert "step 3 of 4: loss " in printed.err
+    assert "|" not in printed.err  # no bars
     after = losses(stopped)
     assert set(after) == {3, 4}
     assert after == {step: before[step] for step in after}
@@ -81,15 +87,51 @@ def test_rows_learn_names_beside_the_answers(vision, tmp_path):
     load_model(tmp_path / "naming" / "final", device="cpu", dtype=torch.float32)
 
 
+def test_a_finished_run_is_left_alone(answers, vision, capsys):
+    before = (answers / "final" / "model.safetensors").stat().st_mtime_ns
+    assert train(answers, vision, 4) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(answers / "final")
+    assert "is finished" in printed.err
+    assert (answers / "final" / "model.safetensors").stat().st_mtime_ns == before
+
+
 def test_a_folder_of_another_recipe_is_not_overwritten(vision, capsys):
     settings = [word for setting in ["steps=3", *SMALL] for word in ("--set", setting)]
     assert main(["train", "nano-vision", "--output", str(vision), *settings]) == 2
     assert "another recipe" in capsys.readouterr().err
 
 
+def test_a_missing_extra_is_told_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert main(["train", "nano-look", "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.startswith("vl2: Training needs optional packages")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_absent_encoder_is_told(tmp_path, capsys):
     assert train(tmp_path / "run", tmp_path / "nothing", 2) == 2
     assert "no trained vision encoder" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_told_with_what_leaves_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "nano"]) == 2
+    assert "run its earlier stage first (vl2 train nano-look)" in capsys.readouterr().err
+    assert main(["train", "nano", "--set", "model=absent"]) == 2
+    told = capsys.readouterr().err
+    assert "earlier stage" not in told
+    assert "--set model=" in told
+
+
+def test_the_embedded_model_is_a_start(nano, tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    said = [{"role": "user", "content": "What is red?"}, {"role": "assistant", "content": "red"}]
+    rows.write_text(json.dumps({"messages": said}) + "\n", encoding="utf-8")
+    settings = [f"data={rows}", "steps=1", "batch_size=1", "save_every=1"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", "nano-rows", "--output", str(tmp_path / "run"), *words]) == 0
+    assert (tmp_path / "run" / "final" / "config.json").is_file()
 
 
 def test_fresh_weights_depend_on_the_seed_alone():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2.cli import options
+from vl2.cli import options, terminal
 
 if TYPE_CHECKING:
     from vl2.doctor import Finding
@@ -33,6 +33,7 @@ def command(
     """
     from vl2.doctor import examine
 
+    terminal.hush()
     findings = []
     for finding in examine(model, device, dtype, quick=quick):
         findings.append(finding)

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from vl2.cli import options
+from vl2.cli import options, terminal
 from vl2.cli.benchmarks import Wish, reproduce, run_one
 from vl2.errors import InputError
 
@@ -76,6 +76,8 @@ def command(
     if subject is not None and task != "reproduce":
         raise InputError(f"{task} takes no second argument ({subject!r}): use --model.")
     if task == "synth":
+        terminal.need("eval", "Rendering pictures, with matplotlib's fonts,", "matplotlib")
+        terminal.hush()
         scores = _measure(model, count, only or [], out, device, dtype)
         _show(scores)
         if out is not None:

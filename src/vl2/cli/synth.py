@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vl2.cli import terminal
 from vl2.errors import InputError
 
 _EVERY = 100
@@ -36,6 +37,7 @@ def command(
 
     if (out is None) == (preview is None):
         raise InputError("Name one place to write to: --out FOLDER or --preview PICTURE.")
+    terminal.need("train", "Rendering pictures, with matplotlib's fonts,", "matplotlib")
     if preview is not None:
         sheet = contact_sheet(seed, split, boxes=boxes)
         try:

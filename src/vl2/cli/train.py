@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from vl2.cli import terminal
 
 if TYPE_CHECKING:
     from vl2.synth import Sample
@@ -52,7 +55,8 @@ def command(
         typer.echo(_plan(resolved, devices))
         return
     folder = output or Path("runs") / resolved.name
-    typer.echo(f"{resolved.name}: {resolved.steps} steps, in {folder}", err=True)
+    terminal.need("train", "Training", "accelerate", "matplotlib")
+    terminal.hush()
     typer.echo(_run(resolved, folder))
 
 
@@ -64,27 +68,41 @@ def _plan(recipe: Recipe, devices: int) -> str:
         raise InputError(
             f"There is no plan for {recipe.name}: --plan is for recipes that start from weights."
         )
+    recipe = _with_folder(recipe)
     return plan_text(recipe, make_plan(recipe, config_of(recipe), devices, gpu=True))
 
 
-def _run(recipe: Recipe, folder: Path) -> Path:
+def _with_folder(recipe: Recipe, *names: str) -> Recipe:
+    """The recipe with the folder of its model for `nano`, or for another of `names`."""
     from dataclasses import replace
 
-    from vl2.engine.sources import RELEASES, find_checkpoint
+    from vl2.engine.sources import EMBEDDED, find_checkpoint
+
+    if recipe.model not in (EMBEDDED, *names):
+        return recipe
+    return replace(recipe, model=str(find_checkpoint(recipe.model)))
+
+
+def _run(recipe: Recipe, folder: Path) -> Path:
+    from vl2.engine.sources import RELEASES
     from vl2.synth import CHARACTERS, COLOURS, SHAPES, vocabulary
     from vl2.synth.answers import COORDINATES
-    from vl2.train.run import starting_point, train_answers, train_vision
+    from vl2.train.run import finished, starting_point, train_answers, train_vision
     from vl2.train.vision import DenseNames
 
-    if recipe.model in RELEASES:
-        recipe = replace(recipe, model=str(find_checkpoint(recipe.model)))
+    recipe = _with_folder(recipe, *RELEASES)
+    if result := finished(recipe, folder):
+        terminal.note(f"the run in {folder} is finished: nothing is left to do.")
+        return result
+    tell = partial(typer.echo, err=True)
+    tell(f"{recipe.name}: {recipe.steps} steps, in {folder}")
     model, processor = starting_point(recipe, vocabulary(), COORDINATES, folder)
     names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))
     if recipe.stage == "vision":
         encoder = model.model.vision_tower
-        return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), names)
+        return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), names, tell)
     source = _rendered_lessons(recipe) if recipe.data == "synth" else None
-    return train_answers(recipe, folder, model, processor, source, names)
+    return train_answers(recipe, folder, model, processor, source, names, tell)
 
 
 _FAR = 10**12

@@ -6,12 +6,15 @@ checked first, by their headers: nothing is allocated before it is clear that al
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers.quantizers import AutoHfQuantizer, HfQuantizer
+from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from vl2.errors import CheckpointError
@@ -53,13 +56,14 @@ def load_model(
         )
     register()
     try:
-        model = DeepseekVLV2ForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            quantization_config=quantization,
-            local_files_only=True,
-        )
+        with without_bars():
+            model = DeepseekVLV2ForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                quantization_config=quantization,
+                local_files_only=True,
+            )
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
     if config.image_token_id is None:
@@ -71,6 +75,18 @@ def load_model(
             f"{folder} does not fit into the memory of {device}: choose another device, a type of "
             "fewer bytes or a smaller model."
         ) from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its progress; what the user had set comes back."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_config(folder: str | os.PathLike[str]) -> DeepseekVLV2Config:

@@ -52,8 +52,8 @@ class Recipe:
         stage: `vision` (the encoder learns dense labels of rendered pictures; it stands for
             SigLIP's own pretraining), or one of the paper's three: `align` (everything but the
             language model learns), `pretrain` and `sft` (everything learns).
-        model: what to start from: `nano-scratch` (fresh weights), the folder of a checkpoint, or
-            `tiny`, `small`, `base` for a released one.
+        model: what to start from: `nano-scratch` (fresh weights), the folder of a checkpoint,
+            `nano` for the embedded one, or `tiny`, `small`, `base` for a released one.
         shape: `tiny`, `small` or `base` if the model must have the shape of that release; the
             plan reckons with it while the checkpoint is not there yet.
         vision: folder of a run of stage `vision` whose encoder replaces the model's, or empty.
@@ -235,7 +235,7 @@ def load_recipe(source: str, overrides: tuple[str, ...] = ()) -> Recipe:
 def _read(source: str) -> dict[str, Any]:
     path = next((path for path in (Path(source), _builtin(source)) if _is_file(path)), None)
     if path is None:
-        known = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.yaml")))
+        known = ", ".join(builtin_recipes())
         raise InputError(f"There is no recipe {source!r}: give a YAML file or one of {known}.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -244,6 +244,11 @@ def _read(source: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"The recipe {source} must be a list of 'key: value' lines.")
     return values
+
+
+def builtin_recipes() -> list[str]:
+    """The names of the built-in recipes."""
+    return sorted(path.stem for path in BUILTIN.glob("*.yaml"))
 
 
 def _builtin(name: str) -> Path:

@@ -28,7 +28,7 @@ from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_confi
 from vl2.train.optim import DTYPES
 from vl2.train.parallel import load_sharded
 from vl2.train.ranks import device_count, is_first, is_sharded, join, wait_for_all
-from vl2.train.recipe import Recipe
+from vl2.train.recipe import Recipe, builtin_recipes
 from vl2.train.rows import Lesson
 from vl2.train.skipping import SkippedRows
 from vl2.train.tokenizer import build_tokenizer, coordinate_tokens
@@ -75,6 +75,7 @@ def train_vision(
     encoder: DeepseekVLV2VisionModel,
     dense: Callable[[int], DensePicture],
     names: DenseNames,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Stage `vision`: teach the encoder dense labels.
 
@@ -84,6 +85,7 @@ def train_vision(
         encoder: trained in place.
         dense: the labelled picture at an index.
         names: of the classes of the labels.
+        tell: takes a short line for people with each line of the log.
 
     Returns:
         The file with the encoder's weights.
@@ -94,11 +96,12 @@ def train_vision(
     dataset = Indexed(dense, recipe.steps * recipe.batch_size * recipe.accumulate)
     claim(folder, recipe)
     skipped = SkippedRows(folder, recipe.max_skipped)
-    run_stage(recipe, folder, model, dataset, collate_dense, skipped)
+    run_stage(recipe, folder, model, dataset, collate_dense, skipped, tell=tell)
     final = folder / FINAL / ENCODER
     final.parent.mkdir(exist_ok=True)
-    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, final)
-    return final
+    partial = final.with_suffix(".partial")
+    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, partial)
+    return partial.replace(final)
 
 
 def train_answers(
@@ -108,6 +111,7 @@ def train_answers(
     processor: DeepseekVLV2Processor,
     source: Callable[[int], Lesson] | None,
     names: DenseNames,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Stages `align`, `pretrain` and `sft`: teach a model to answer.
 
@@ -119,6 +123,7 @@ def train_answers(
         source: the rendered lesson at an index, with its dense labels where `naming_weight` needs
             them; None for the files that the recipe names.
         names: words of the classes of the dense labels.
+        tell: takes a short line for people with each line of the log.
 
     Returns:
         The folder with the model in the official layout.
@@ -145,7 +150,7 @@ def train_answers(
         dataset = mixed_rows(mixture, processor, recipe, model.config, folder, skipped)
     else:
         dataset = rendered_rows(source, processor, recipe)
-    run_stage(recipe, folder, learner, dataset, collate, skipped, part_names(recipe))
+    run_stage(recipe, folder, learner, dataset, collate, skipped, part_names(recipe), tell)
     final = folder / FINAL
     if recipe.lora_rank:
         if is_first():
@@ -157,6 +162,21 @@ def train_answers(
         processor.save_pretrained(final)
     wait_for_all()
     return final
+
+
+def finished(recipe: Recipe, folder: Path) -> Path | None:
+    """What a run of this recipe left at its end; None if it has not come to it.
+
+    Raises:
+        InputError: the folder holds a run of another recipe.
+    """
+    final = folder / FINAL
+    is_vision = recipe.stage == "vision"
+    # The file that is written last.
+    if not (final / (ENCODER if is_vision else "processor_config.json")).is_file():
+        return None
+    claim(folder, recipe)
+    return final / ENCODER if is_vision else final
 
 
 def _checkpoint_activations(model: DeepseekVLV2ForCausalLM) -> None:
@@ -187,7 +207,7 @@ def starting_point(
     else:
         folder = Path(recipe.model)
         if not (folder / "config.json").is_file():
-            raise InputError(f"The recipe starts from {folder}, which is no folder of a model.")
+            raise InputError(_no_model(folder))
         _check_shape(recipe, folder)
         processor = DeepseekVLV2Processor.from_pretrained(folder)
         if is_sharded(recipe):
@@ -202,6 +222,18 @@ def starting_point(
             "its folder as the model."
         )
     return model, processor
+
+
+def _no_model(folder: Path) -> str:
+    """What is told of a model that is not there: which stage leaves it, or what else to name."""
+    stage = folder.parent.name
+    earlier = folder.name == FINAL and stage in builtin_recipes()
+    advice = f"run its earlier stage first (vl2 train {stage}), or " if earlier else ""
+    return (
+        f"The recipe starts from {folder}, which is no folder of a model: {advice}name another one "
+        "with --set model=..., such as nano (embedded), tiny, small or base (the released ones), "
+        "or the folder of a checkpoint."
+    )
 
 
 def _check_shape(recipe: Recipe, folder: Path) -> None:

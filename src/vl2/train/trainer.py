@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import SCHEDULER_NAME
 
 from vl2.errors import InputError
@@ -219,10 +220,26 @@ class _AfterEachStep(TrainerCallback):
 
 
 class Journal(TrainerCallback):
-    """Writes each line of the log as JSON and redraws the curves at each checkpoint."""
+    """Writes each line of the log as JSON and redraws the curves at each checkpoint.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the run.
+        tell: takes one short line for people each time.
+    """
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
         self._folder = folder
+        self._tell = tell
+        self._begun = (0, 0.0)
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: Any,  # noqa: ANN401
+        control: Any,  # noqa: ANN401
+        **kwargs: object,
+    ) -> None:
+        self._begun = (state.global_step, time.monotonic())
 
     def on_log(
         self,
@@ -235,6 +252,13 @@ class Journal(TrainerCallback):
         if logs and "loss" in logs and state.is_world_process_zero:
             with (self._folder / LOG_NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            first, since = self._begun
+            pace = (time.monotonic() - since) / max(1, state.global_step - first)
+            left = pace * (state.max_steps - state.global_step)
+            self._tell(
+                f"step {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}, "
+                f"learning rate {logs['learning_rate']:.2e}, {_spelled(left)} left"
+            )
 
     def on_save(
         self,
@@ -272,6 +296,7 @@ def run_stage(
     collate: Callable[[Sequence[Any]], dict[str, Any]],
     skipped: SkippedRows,
     parts: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train `model` in place for the recipe's steps, resuming what an earlier run left.
 
@@ -283,6 +308,7 @@ def run_stage(
         collate: makes a batch of examples.
         skipped: takes the rows that could not be read.
         parts: names of the parts of the data whose losses are told apart.
+        tell: takes a short line for people with each line of the log.
 
     Raises:
         InputError: the folder holds a run of another recipe.
@@ -299,8 +325,9 @@ def run_stage(
         parts,
         args=_arguments(recipe, folder, model),
         data_collator=collate,
-        callbacks=[Journal(folder)],
+        callbacks=[Journal(folder, tell)],
     )
+    trainer.remove_callback(PrinterCallback)  # the journal tells what matters
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
 
 
@@ -353,7 +380,15 @@ def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArgume
         accelerator_config=each_pass if sharded else None,
         remove_unused_columns=False,
         report_to=[],
+        disable_tqdm=True,
     )
+
+
+def _spelled(seconds: float) -> str:
+    """A duration in the unit that fits it: `40 s`, `12 min`, `5.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
