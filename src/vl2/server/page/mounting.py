@@ -45,12 +45,11 @@ def mount(app: FastAPI) -> None:
     def knows_the_key(_: str, password: str) -> bool:
         return key is None or hmac.compare_digest(password.encode(), key.encode())
 
-    @app.api_route(
-        "/v1/{rest:path}",
-        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        include_in_schema=False,
-    )
-    async def nothing(rest: str) -> None:
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+    @app.api_route("/v1", methods=every, include_in_schema=False)
+    @app.api_route("/v1/{rest:path}", methods=every, include_in_schema=False)
+    async def nothing(rest: str = "") -> None:
         # Else the page, which takes every address that is left, would answer, and not in JSON.
         raise HTTPException(404, rest)
 
