@@ -80,6 +80,7 @@ def test_beside_other_answers(engine) -> None:
         ({"grammar": "start: nothing"}, "The grammar cannot be understood"),
         ({"json_schema": {"type": "nonsense"}}, "The json_schema cannot be understood"),
         ({"json_schema": {"$ref": "https://nowhere.example/x"}}, "cannot be understood"),
+        ({"json_schema": {"$ref": "#"}}, "cannot be"),
     ],
 )
 def test_what_cannot_be_understood_is_told_at_once(engine, options, said) -> None:

@@ -3,9 +3,10 @@ import io
 import PIL.Image
 import pytest
 
-from vl2.errors import ImageError
+from vl2.errors import ImageError, InputError
 from vl2.processing.images import Limits
 from vl2.server.answering import _all_opened
+from vl2.server.settings import Settings
 
 
 def png(width, height):
@@ -21,3 +22,10 @@ def test_pictures_are_limited_together():
         _all_opened([png(10, 10)] * 5, limits)
     with pytest.raises(ImageError, match=r"Picture 2 of 2: .* 11x10"):
         _all_opened([png(10, 10), png(11, 10)], limits)
+
+
+@pytest.mark.parametrize("key", ["", " ", " key", "key "])
+def test_a_key_that_no_header_keeps_is_refused(key):
+    with pytest.raises(InputError, match="API key is empty"):
+        Settings(api_key=key)
+    assert Settings(api_key="a key").api_key == "a key"

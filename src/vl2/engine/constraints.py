@@ -35,7 +35,7 @@ class Constraints:
             text: the constraint itself.
 
         Raises:
-            InputError: it cannot be understood.
+            InputError: it cannot be understood or followed.
             MissingExtraError: llguidance is not installed.
         """
         library = _library()
@@ -53,7 +53,13 @@ class Constraints:
             raise _refused(kind, str(error)) from error
         if made.is_error():
             raise _refused(kind, made.get_error())
-        return Constraint(made, self._words)
+        constraint = Constraint(made, self._words)
+        try:
+            # Some contradictions show only when the first token is asked for.
+            constraint.restrict(torch.zeros(self._words))
+        except EngineError as error:
+            raise _refused(kind, str(error)) from error
+        return constraint
 
     @functools.cached_property
     def _vocabulary(self) -> Any:  # noqa: ANN401 - an optional library

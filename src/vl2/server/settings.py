@@ -53,8 +53,11 @@ class Settings:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
             raise InputError("The API key holds characters that no header can carry: use ASCII.")
-        if self.api_key is not None and not self.api_key.strip():
-            raise InputError("The API key is empty: leave it out, or give one.")
+        if self.api_key is not None and self.api_key.strip() != (self.api_key or " "):
+            raise InputError(
+                "The API key is empty, or has spaces at its ends, which no header keeps: leave it "
+                "out, or give one."
+            )
 
     @property
     def picture_limits(self) -> Limits:
