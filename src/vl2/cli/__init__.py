@@ -32,7 +32,7 @@ VERBS = {
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
     "data": "Check data before it is trained on.",
-    "eval": "Measure a model on held-out pictures.",
+    "eval": "Measure a model on held-out pictures or on a benchmark.",
     "quantize": "Write a smaller copy of a model, with weights in 8 or 4 bits.",
     "bench": "Time a model beside what the machine could do.",
     "doctor": "Check a model from its files to its first answer.",
@@ -72,7 +72,12 @@ class _VerbTable(TyperGroup):
         function = importlib.import_module(f"vl2.cli.{cmd_name}").command
         verb = typer.Typer(add_completion=False, rich_markup_mode=None)
         verb.command(cmd_name)(function)
-        return typer.main.get_command(verb)
+        command = typer.main.get_command(verb)
+        for parameter in command.params:
+            if parameter.param_type_name == "argument":
+                # Their names say enough; typer would add `<list[str]>` and the like.
+                setattr(parameter, "display_type_rich", lambda ctx: None)  # noqa: B010
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         with formatter.section("Verbs"):

@@ -22,8 +22,8 @@ def command(
         str,
         typer.Argument(
             metavar="QUESTION",
-            help="The last word. <image> in it says where each picture goes; without, they "
-            "stand before it.",
+            help="What to ask, in quotes, after all pictures. <image> in it says where each "
+            "picture goes; without, they stand before it.",
             show_default=False,
         ),
     ],

@@ -15,22 +15,38 @@ SHOWN = 20
 
 
 def command(
-    action: Annotated[str, typer.Argument(help="What to do: check.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="What to do: check.")],
     path: Annotated[
-        Path, typer.Argument(help="A JSONL file, a tar shard, or a folder of tar shards.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A JSONL file, a tar shard, or a folder of tar shards."
+        ),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Whose tokenizer and tiling to measure with.")
+        str,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="Whose tokenizer and tiling to measure with."
+        ),
     ] = "nano",
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens that a row may have.")] = 4096,
-    max_tiles: Annotated[int, typer.Option(min=0, help="Tiles a picture at most; 0: all.")] = 0,
+    max_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Tokens that a row may have.")
+    ] = 4096,
+    max_tiles: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Cut a picture into at most so many tiles; 0 sets no limit."
+        ),
+    ] = 0,
     pictures_root: Annotated[
-        Path | None, typer.Option(help="Folder that picture paths are relative to.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that picture paths are relative to."),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every picture, not only its header.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that look.")] = 0,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Processes that share the work.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a set of rows: can each be read, opened, laid out and learnt from?

@@ -10,12 +10,17 @@ Model: TypeAlias = Annotated[
     typer.Option(
         "--model",
         "-m",
+        metavar="MODEL",
         help="nano (embedded); tiny, small or base (the released ones, downloaded on first use); "
         "a folder; or a repository on huggingface.co.",
     ),
 ]
-Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Dtype: TypeAlias = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device: TypeAlias = Annotated[
+    str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
+]
+Dtype: TypeAlias = Annotated[
+    str, typer.Option(metavar="TYPE", help="auto, float32, bfloat16 or float16.")
+]
 Memory: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -26,21 +31,35 @@ Memory: TypeAlias = Annotated[
 ]
 Temperature: TypeAlias = Annotated[
     float,
-    typer.Option(min=0, max=100, help="0 takes the likeliest word each time; more varies more."),
+    typer.Option(
+        metavar="0..100",
+        min=0,
+        max=100,
+        help="How much answers vary: 0 takes the likeliest word each time, 1 draws words as "
+        "likely as the model finds them, more draws unlikely ones more often.",
+    ),
 ]
 TopP: TypeAlias = Annotated[
     float,
     typer.Option(
-        min=0, max=1, help="Sample only among the likeliest words of this total probability."
+        metavar="0..1",
+        min=0,
+        max=1,
+        help="Sample only among the likeliest words of this total probability.",
     ),
 ]
-MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Length limit of an answer.")]
+MaxTokens: TypeAlias = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Length limit of an answer, in tokens.")
+]
 Seed: TypeAlias = Annotated[
-    int | None, typer.Option(help="The same seed gives the same answer.", show_default=False)
+    int | None,
+    typer.Option(metavar="N", help="The same seed gives the same answer.", show_default=False),
 ]
 MaxTiles: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="Cut a picture into at most so many tiles.", show_default=False),
+    typer.Option(
+        metavar="N", min=1, help="Cut a picture into at most so many tiles.", show_default=False
+    ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Draw: TypeAlias = Annotated[

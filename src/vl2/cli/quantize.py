@@ -23,15 +23,18 @@ _ANSWER_TOKENS = 64
 def command(
     source: Annotated[
         str,
-        typer.Argument(help="The model: nano, tiny, small, base, a folder, or a repository."),
+        typer.Argument(
+            metavar="MODEL", help="The model: nano, tiny, small, base, a folder, or a repository."
+        ),
     ],
-    target: Annotated[Path, typer.Argument(help="Folder to make.")],
-    scheme: Annotated[str, typer.Option(help="int8 or int4.")] = "int4",
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
+    scheme: Annotated[str, typer.Option(metavar="NAME", help="int8 or int4.")] = "int4",
     bits: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="PART=N",
             help="Store a part of the model in other bits: --bits head=8; 16 keeps it as it is. "
-            "Repeatable."
+            "Repeatable.",
         ),
     ] = None,
     calibrate: Annotated[

@@ -15,19 +15,24 @@ _KEY_VARIABLE = "VL2_API_KEY"
 def command(
     model: options.Model = "nano",
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")
+        str,
+        typer.Option(metavar="HOST", help="The address to listen on; 0.0.0.0 is every one."),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")
+        int,
+        typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes a free one."),
     ] = 8000,
     served_name: Annotated[
         str | None,
-        typer.Option(help="The name that requests call the model by.", show_default="--model"),
+        typer.Option(
+            metavar="NAME", help="The name that requests call the model by.", show_default="--model"
+        ),
     ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar=_KEY_VARIABLE,
+            metavar="KEY",
             help="What clients must send as `Authorization: Bearer KEY`. The environment variable "
             "keeps it out of the list of processes.",
             show_default=False,
@@ -43,7 +48,10 @@ def command(
     ] = None,
     allow_private_urls: Annotated[
         bool,
-        typer.Option("--allow-private-urls", help="Even if it is inside your own network."),
+        typer.Option(
+            "--allow-private-urls",
+            help="Fetch pictures from hosts of --allow-urls inside your own network too.",
+        ),
     ] = False,
     allow_origin: Annotated[
         list[str] | None,
@@ -54,21 +62,37 @@ def command(
         ),
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Answers that may be unfinished at once; more get a 429.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Answers that may be unfinished at once; more get a 429."
+        ),
     ] = 64,
-    max_body: Annotated[int, typer.Option(min=1, help="Size of a request's body in MiB.")] = 32,
+    max_body: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Largest body of a request, in MiB.")
+    ] = 32,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Width times height of a picture, in millions.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Largest picture: width times height in millions of pixels."
+        ),
     ] = 40,
-    max_images: Annotated[int, typer.Option(min=1, help="Pictures in one conversation.")] = 16,
+    max_images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Most pictures in one conversation.")
+    ] = 16,
     drain: Annotated[
         float,
-        typer.Option(min=0, help="Seconds that open answers get when the server is to stop."),
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="How long open answers may go on when the server is to stop.",
+        ),
     ] = 30,
     page: Annotated[
         bool | None,
         typer.Option(
-            "--page/--no-page", help="The web page.", show_default="if gradio is installed"
+            "--page/--no-page",
+            help="Show a web page beside the API, or leave it out.",
+            show_default="if gradio is installed",
         ),
     ] = None,
     device: options.Device = "auto",
