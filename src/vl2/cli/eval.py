@@ -15,24 +15,35 @@ from vl2.errors import InputError
 
 Data: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="File of questions (.tsv, .parquet, .json, .jsonl); a folder to reproduce."),
+    typer.Option(
+        metavar="PATH",
+        help="File of a benchmark's questions (.tsv, .parquet, .json, .jsonl); for reproduce the "
+        "folder that holds the files of all benchmarks.",
+    ),
 ]
 Images: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Folder of the pictures that the questions name.")
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder of the pictures that the questions name."),
 ]
 Limit: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="Ask only the first rows of a file.", show_default=False)
+    int | None,
+    typer.Option(metavar="N", min=1, help="Ask only the first rows of a file.", show_default=False),
 ]
 Server: TypeAlias = Annotated[
     str | None, typer.Option(metavar="URL", help="Ask an OpenAI-compatible server, .../v1.")
 ]
-Parallel: TypeAlias = Annotated[int, typer.Option(min=1, help="Questions asked at once.")]
+Parallel: TypeAlias = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Questions asked at once.")
+]
 MaxTokens: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="Length limit of an answer, if lower than the benchmark's."),
+    typer.Option(
+        metavar="N", min=1, help="Length limit of an answer, if lower than the benchmark's."
+    ),
 ]
 Size: TypeAlias = Annotated[
-    str | None, typer.Option(help="Whose published scores to reproduce: tiny, small or base.")
+    str | None,
+    typer.Option(metavar="NAME", help="Whose published scores to reproduce: tiny, small or base."),
 ]
 
 
@@ -40,18 +51,25 @@ def command(
     task: Annotated[
         str,
         typer.Argument(
-            help="synth (held-out rendered pictures), a benchmark such as docvqa, or reproduce."
+            metavar="TASK",
+            help="synth (held-out rendered pictures), a benchmark such as docvqa, or reproduce.",
         ),
     ],
     subject: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="For reproduce: the model.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="The model, where the task is reproduce; else see --model."
+        ),
     ] = None,
     model: options.Model = "nano",
     data: Data = None,
     images: Images = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for predictions and report; for synth a JSON file of scores."),
+        typer.Option(
+            metavar="PATH",
+            help="Folder for predictions and report; for synth a JSON file of scores.",
+        ),
     ] = None,
     limit: Limit = None,
     server: Server = None,
@@ -59,10 +77,11 @@ def command(
     max_tokens: MaxTokens = None,
     size: Size = None,
     count: Annotated[
-        int, typer.Option(min=1, help="synth: pictures a task, one question each.")
+        int, typer.Option(metavar="N", min=1, help="synth: pictures a task, one question each.")
     ] = 500,
     only: Annotated[
-        list[str] | None, typer.Option(help="synth: measure only this task. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="synth: measure only this task. Repeatable."),
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",

@@ -15,14 +15,23 @@ _EVERY = 100
 def command(
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the pictures (PNG) and their questions (rows.jsonl)."),
+        typer.Option(
+            metavar="FOLDER", help="Folder for the pictures (PNG) and their questions (rows.jsonl)."
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(min=0, help="How many pictures there shall be.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
-    split: Annotated[str, typer.Option(help="train, or heldout for unseen strings.")] = "train",
+    count: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many pictures there shall be.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the first picture.")] = 0,
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="train, or heldout for unseen strings.")
+    ] = "train",
     preview: Annotated[
         Path | None,
-        typer.Option(help="Picture file for a contact sheet of 12 pictures, instead of --out."),
+        typer.Option(
+            metavar="FILE",
+            help="Picture file for a contact sheet of 12 pictures, instead of --out.",
+        ),
     ] = None,
     boxes: Annotated[
         bool, typer.Option("--boxes", help="Draw the boxes of the answers on the preview.")

@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 def command(
     recipe: Annotated[
         str,
-        typer.Argument(help="A YAML file, or a built-in recipe, such as nano or tiny-sft."),
+        typer.Argument(
+            metavar="RECIPE", help="A YAML file, or a built-in recipe, such as nano or tiny-sft."
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the run [default: runs/NAME].")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the run [default: runs/NAME].")
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Replace a setting, as in --set steps=100. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Replace a setting, as in --set steps=100. Repeatable.",
+        ),
     ] = None,
     show: Annotated[
         bool, typer.Option("--show", help="Print the resolved recipe and train nothing.")
@@ -38,7 +44,9 @@ def command(
         bool,
         typer.Option("--plan", help="Print what the run would take, and train nothing."),
     ] = False,
-    devices: Annotated[int, typer.Option(min=1, help="How many devices the plan is for.")] = 1,
+    devices: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many devices the plan is for.")
+    ] = 1,
 ) -> None:
     """Train a model from a recipe; called again, it goes on where it was stopped.
 
