@@ -105,3 +105,32 @@ def test_memory_plans(capsys):
     out = capsys.readouterr().out
     assert "Memory of nano" in out
     assert "int4" in out
+
+
+def test_memory_plans_fit_into_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = info(capsys, "small", "--memory").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    assert "least" in "".join(lines)
+
+
+def test_a_quantised_folder_tells_its_scheme_and_its_bytes(golden, tmp_path, capsys):
+    source = golden / "checkpoints" / "base"
+    target = tmp_path / "small"
+    assert main(["quantize", str(source), str(target), "--scheme", "int8"]) == 0
+    capsys.readouterr()
+    plain, report = (json.loads(info(capsys, str(m), "--json")) for m in (source, target))
+    assert plain["quantization"] is None
+    assert report["quantization"]["scheme"] == "int8"
+    stored = sum(file.stat().st_size for file in target.glob("*.safetensors"))
+    told = report["memory"]["bfloat16"]["weights"]
+    assert told < plain["memory"]["bfloat16"]["weights"]
+    assert abs(told - stored) < 0.15 * stored
+    assert "int8; bits: experts 8" in info(capsys, str(target))
+
+
+def test_the_report_has_no_blanks_at_the_ends_of_lines(capsys):
+    text = info(capsys, "tiny")
+    assert not any(line != line.rstrip() for line in text.splitlines())
+    assert "\n\nTokens of a picture\n" in text

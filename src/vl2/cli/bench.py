@@ -78,7 +78,7 @@ def command(
             )
         )
     else:
-        _show(model, loaded, machine, report)
+        _show(_described(model, loaded, report, quantize), machine, report)
 
 
 def _load(
@@ -102,7 +102,7 @@ def _load(
     return model.to(place), processor  # pyrefly: ignore[bad-argument-type]
 
 
-def _show(name: str, model: DeepseekVLV2ForCausalLM, machine: Machine, report: Report) -> None:
+def _show(described: str, machine: Machine, report: Report) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -110,14 +110,12 @@ def _show(name: str, model: DeepseekVLV2ForCausalLM, machine: Machine, report: R
     from vl2.cli.info import byte_size, operations
 
     console = Console(highlight=False)
-    dtype = str(model.dtype).removeprefix("torch.")
     peaks = ", ".join(f"{operations(at)}/s in {kind}" for kind, at in machine.operations.items())
+    threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
+    # No line is broken in mid-sentence.
+    console.print(f"model    {described}", soft_wrap=True)
     console.print(
-        f"{name} on {model.device} in {dtype}, {byte_size(report.weight_bytes)} of weights; "
-        f"quantised ones are multiplied by {report.kernels}"
-    )
-    console.print(
-        f"machine: {machine.threads} threads, reads {byte_size(machine.read_bytes)}/s, {peaks}"
+        f"machine  {threads}, reads {byte_size(machine.read_bytes)}/s, {peaks}", soft_wrap=True
     )
     table = Table("", "time", "rate", "at the ceiling", "share", box=box.SIMPLE_HEAD)
     for what, unit, rate in (
@@ -130,8 +128,32 @@ def _show(name: str, model: DeepseekVLV2ForCausalLM, machine: Machine, report: R
     console.print(table)
 
 
+def _described(
+    name: str, model: DeepseekVLV2ForCausalLM, report: Report, quantize: str | None
+) -> str:
+    """What was timed: where, in what precision, how large, and what multiplies."""
+    from vl2.cli.info import byte_size
+
+    dtype = str(model.dtype).removeprefix("torch.")
+    size = f"{byte_size(report.weight_bytes)} of weights"
+    stored = getattr(model.config, "quantization_config", None)
+    scheme = quantize or getattr(stored, "name", None)
+    if scheme is None:
+        return f"{name} on {model.device} in {dtype}, {size}"
+    return (
+        f"{name} on {model.device}, {size}: {scheme}, multiplied by {report.kernels}; "
+        f"the rest in {dtype}"
+    )
+
+
+def _spaced(rate: float) -> str:
+    """A rate to three figures: `0.132`, `75.7`, `7 570`."""
+    rounded = float(f"{rate:.3g}")
+    return f"{rounded:,.0f}".replace(",", " ") if rounded >= 100 else f"{rounded:.3g}"
+
+
 def _cells(unit: str, rate: Rate) -> tuple[str, str, str, str]:
-    pace = f"{rate.per_second:.3g} {unit}" if unit else ""
+    pace = f"{_spaced(rate.per_second)} {unit}" if unit else ""
     if rate.floor is None or rate.share is None:
         return _seconds(rate.seconds), pace, "", ""
     return _seconds(rate.seconds), pace, _seconds(rate.floor), f"{100 * rate.share:.0f} %"

@@ -1,6 +1,7 @@
 """`vl2 info`: what a model is made of and what it costs to run, from its configuration alone."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vl2.model.configuration import DeepseekVLV2Config
-    from vl2.model.sizes import ModelSizes
     from vl2.processing.tiling import Tiling
 
 PICTURE_SIZES = (
@@ -43,7 +43,6 @@ def command(
 
     Only the configuration is read: the released models need not be downloaded.
     """
-    from vl2.model.sizes import model_sizes
     from vl2.ops.kernels.library import instruction_set
     from vl2.processing.tiling import Tiling
 
@@ -57,7 +56,7 @@ def command(
         config.vision_config.patch_size,
         config.projector_config.downsample_ratio,
     )
-    report = describe(model, model_sizes(config), tiling) | {"kernels": instruction_set()}
+    report = describe(model, config, tiling) | {"kernels": instruction_set()}
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
@@ -79,16 +78,20 @@ def _config(model: str) -> "DeepseekVLV2Config":
     return load_config(find_checkpoint(model))
 
 
-def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any]:
+def describe(model: str, config: "DeepseekVLV2Config", tiling: "Tiling") -> dict[str, Any]:
     """Everything the verb tells, as numbers: bytes, operations and parameters, not rounded."""
-    from vl2.model.sizes import PRECISIONS
+    from vl2.model.sizes import PRECISIONS, model_sizes
 
+    sizes = model_sizes(config)
+    quantization = _quantization(config)
+    weights = _stored_bytes(config) if quantization else {}
     return {
         "model": model,
         "attention": sizes.attention,
         "experts": sizes.experts,
         "layers": sizes.layers,
         "context": sizes.context,
+        "quantization": quantization,
         "parameters": {
             "total": sizes.total,
             "active": sizes.active,
@@ -100,7 +103,7 @@ def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any
         },
         "memory": {
             precision: {
-                "weights": width * sizes.total,
+                "weights": weights.get(precision, width * sizes.total),
                 "cache_per_token": width * sizes.cache_values_per_token,
                 "cache_full_context": width * sizes.cache_values_per_token * sizes.context,
                 "plain_cache_per_token": width * sizes.plain_cache_values_per_token,
@@ -118,6 +121,27 @@ def describe(model: str, sizes: "ModelSizes", tiling: "Tiling") -> dict[str, Any
             *(_picture(tiling, *picture) for picture in PICTURE_SIZES),
         ],
     }
+
+
+def _quantization(config: "DeepseekVLV2Config") -> dict[str, Any] | None:
+    """How the weights of a quantised checkpoint are stored; None for another one."""
+    from vl2.quantization.plan import VL2QuantizationConfig
+
+    stored = getattr(config, "quantization_config", None)
+    if not isinstance(stored, dict):
+        return None
+    plan = VL2QuantizationConfig(**stored)
+    return {"scheme": plan.name, "bits": dict(plan.bits), "group_size": plan.group_size}
+
+
+def _stored_bytes(config: "DeepseekVLV2Config") -> dict[str, int]:
+    """Bytes of a quantised checkpoint's weights by the precision of those that are not."""
+    import torch
+
+    from vl2.engine.memory import weight_bytes
+    from vl2.model.sizes import PRECISIONS
+
+    return {name: weight_bytes(config, getattr(torch, name)) for name in PRECISIONS}
 
 
 def memory_plans(model: str, config: "DeepseekVLV2Config") -> dict[str, Any]:
@@ -147,11 +171,10 @@ def show_plans(report: dict[str, Any]) -> None:
     """Draws the plans on standard output."""
     from rich.console import Console
 
-    table = _table(
-        f"Memory of {report['model']} on the CPU", "precision", *PLAN_PARTS, "total", "least"
-    )
-    for precision, plan in report["plans"].items():
-        table.add_row(precision, *(byte_size(count) for count in plan.values()))
+    plans = report["plans"]
+    table = _table(f"Memory of {report['model']} on the CPU", "", *plans)
+    for part in (*PLAN_PARTS, "total", "least"):
+        table.add_row(part, *(byte_size(plan[part]) for plan in plans.values()))
     table.caption_justify = "left"
     table.caption = (
         "runtime: Python and torch; working: the largest step; pictures: encoded ones that are "
@@ -180,8 +203,13 @@ def show(report: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    for block in _blocks(report):
-        console.print(block)
+    with console.capture() as drawn:
+        for block in _blocks(report):
+            console.print(block)
+            console.print()
+    # Tables fill their lines with blanks, and some end with a line of them.
+    lines = [line.rstrip() for line in drawn.get().splitlines()]
+    typer.echo(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip())
 
 
 def _blocks(report: dict[str, Any]) -> Iterator["RenderableType"]:
@@ -209,8 +237,10 @@ def _facts(report: dict[str, Any]) -> "RenderableType":
     grid.add_row(
         "parameters", f"{total}, {active} of them active, {language} in the language model"
     )
+    if quantization := report["quantization"]:
+        bits = ", ".join(f"{part} {count}" for part, count in quantization["bits"].items())
+        grid.add_row("weights", f"{quantization['scheme']}; bits: {bits}")
     grid.add_row("kernels", _KERNELS.get(report["kernels"], report["kernels"]))
-    grid.add_row()
     return grid
 
 

@@ -104,7 +104,7 @@ def check_tiles(processor: DeepseekVLV2Processor) -> Finding:
     if not same or (tiling.patch_size, tiling.downsample) != (14, 2):
         told = f"{len(tiling.candidates)} resolutions of tiles of {tiling.tile_size} pixels."
         return Finding(
-            "tiles", "fine", f"{told} There are stored numbers for the released ones only."
+            "tiles", "fine", f"{told} Their pixels are compared for the released models only."
         )
     for (width, height), (columns, rows, tokens) in GRIDS.items():
         grid = tiling.grid(width, height)

@@ -68,7 +68,10 @@ def check_answer(assistant: Assistant) -> Finding:
     if said[0].text != said[1].text:
         told = f"The same question got {said[0].text!r} and {said[1].text!r}."
         return Finding("answer", "odd", told, "Kernels of this device are not deterministic.")
-    told = f"{assistant.dtype} on {assistant.device}: {said[0].text!r}, twice."
+    told = (
+        f"Asked twice about a test picture, it began {said[0].text!r} both times "
+        f"({assistant.dtype} on {assistant.device})."
+    )
     return Finding("answer", "fine", told)
 
 

@@ -120,6 +120,12 @@ def test_the_verb_prints_a_table(quick, capsys):
     out = capsys.readouterr().out
     for word in ("prompt", "answer", "tile", "page to first token", "%", "machine"):
         assert word in out
+    assert "of weights: int8, multiplied by" in out
+
+
+def test_the_verb_tells_of_kernels_only_where_they_multiply(quick, capsys):
+    assert main(["bench", *WORDS]) == 0
+    assert "multiplied" not in capsys.readouterr().out
 
 
 def test_the_verb_prints_json(quick, capsys):
