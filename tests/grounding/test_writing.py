@@ -53,6 +53,11 @@ def test_json_rounds_to_a_tenth() -> None:
     assert Box("a", 0.04, 1.26, 2, 3.999).as_dict() == {"label": "a", "box": [0.0, 1.3, 2, 4.0]}
 
 
+def test_boxes_for_people_are_in_whole_pixels():
+    assert str(Box("a star", 9.60960960960961, 0.2, 44.9, 58)) == "[10, 0, 45, 58] a star"
+    assert str(Box("", 1, 2, 3, 4)) == "[1, 2, 3, 4]"
+
+
 def test_the_question_that_locates() -> None:
     assert locate_question(" the red box ") == "<|ref|>the red box<|/ref|>."
 

@@ -171,8 +171,7 @@ def readable(stream: "Stream") -> Iterable[str]:
 def show_boxes(boxes: Iterable["Box"]) -> None:
     """One line a box: left, top, right, bottom in pixels, then the label."""
     for box in boxes:
-        corners = ", ".join(str(round(value)) for value in box.corners)
-        typer.echo(f"[{corners}] {box.label}".translate(_CONTROLS).replace("\n", " ").rstrip())
+        typer.echo(str(box).translate(_CONTROLS).replace("\n", " "))
 
 
 def show_json(answer: "Answer") -> None:

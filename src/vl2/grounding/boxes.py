@@ -22,7 +22,7 @@ class Box:
     """A labelled rectangle: left, top, right, bottom.
 
     In pixels of the picture as it is shown (after its EXIF orientation), or in 0..`GRID` where a
-    function says so.
+    function says so. As a text it is what people read: `[10, 20, 110, 220] the dog`.
     """
 
     label: str
@@ -35,6 +35,14 @@ class Box:
     def corners(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom."""
         return (self.x1, self.y1, self.x2, self.y2)
+
+    @property
+    def whole(self) -> tuple[int, int, int, int]:
+        """The corners as people read them: in whole pixels."""
+        return (round(self.x1), round(self.y1), round(self.x2), round(self.y2))
+
+    def __str__(self) -> str:
+        return f"{list(self.whole)} {self.label}".rstrip()
 
     def as_dict(self) -> dict[str, str | list[float]]:
         """The box as JSON shows it; corners are rounded to a tenth of a pixel."""

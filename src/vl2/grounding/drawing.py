@@ -131,7 +131,7 @@ def _inside(box: Box, size: tuple[int, int]) -> Rectangle:
     """The box in whole pixels of the picture."""
     limits = (size[0] - 1, size[1] - 1) * 2
     x1, y1, x2, y2 = (
-        min(max(round(value), 0), limit) for value, limit in zip(box.corners, limits, strict=True)
+        min(max(value, 0), limit) for value, limit in zip(box.whole, limits, strict=True)
     )
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 

@@ -21,8 +21,7 @@ class Box(BaseModel):
     @classmethod
     def of(cls, box: PixelBox) -> Box:
         """The same box as the API shows it."""
-        x1, y1, x2, y2 = (round(value, 1) for value in box.corners)
-        return cls(label=box.label, box=(x1, y1, x2, y2))
+        return cls.model_validate(box.as_dict())
 
 
 class PromptDetails(BaseModel):

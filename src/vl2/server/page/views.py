@@ -165,6 +165,6 @@ def told(box: Box | None) -> str:
     """A box in words, or what to do to see one."""
     if box is None:
         return "Click on a box to see its text."
-    corners = ", ".join(str(round(value)) for value in box.corners)
+    corners = ", ".join(map(str, box.whole))
     label = html.escape(box.label) or "(no text)"
     return f"**{label}** at {corners} (left, top, right, bottom in pixels)"
