@@ -125,7 +125,11 @@ def test_a_plan_is_printed(capsys):
     assert main(["train", "base-pretrain", "--plan", "--devices", "8"]) == 0
     printed = capsys.readouterr().out
     assert "57874 steps" in printed
-    assert "| vision, matrices | 412,587,648 | 4.5e-05 | 0.1 |" in printed
+    assert "420 passes of 1 row on each device" in printed
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["vision,", "matrices", "412,587,648", "4.5e-05", "0.1"] in rows
+    assert [row[-1] for row in rows if "frozen" in row] == ["15,225,984", "12,368"]
+    assert "|" not in printed
     assert main(["train", "nano", "--plan"]) == 2
     assert main(["train", "base-pretrain", "--plan", "--devices", "9"]) == 2
 

@@ -203,4 +203,5 @@ def _draw(out: Path, name: str, count: int) -> None:
 
     saved = json.loads(out.read_text(encoding="utf-8"))["scores"].values()
     scores = [TaskScore(score["task"], score["right"], score["asked"]) for score in saved]
-    draw_scores(scores, out.with_suffix(".png"), f"{name}, {count} held-out pictures a task")
+    pictures = f"{count} held-out picture{'' if count == 1 else 's'}"
+    draw_scores(scores, out.with_suffix(".png"), f"{name}, {pictures} a task")

@@ -26,9 +26,12 @@ def draw_scores(scores: Sequence[TaskScore], picture: Path, title: str) -> None:
         [100 * (score.accuracy - score.interval[0]) for score in scores],
         [100 * (score.interval[1] - score.accuracy) for score in scores],
     ]
-    bars = axis.barh(names, values, xerr=around, color="#4878a8", ecolor="#30343a", capsize=2)
-    axis.bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=8, fontsize=9)
-    axis.set_xlim(0, 115)
+    axis.barh(names, values, xerr=around, color="#4878a8", ecolor="#30343a", capsize=2)
+    # In a column of their own: beside the bars they would lie at the ends of the intervals.
+    for place, value in enumerate(values):
+        axis.text(103, place, f"{value:.1f} %", va="center", fontsize=9)
+    axis.set_xlim(0, 118)
+    axis.set_xticks(range(0, 101, 20))
     axis.set_xlabel("right answers, %")
     axis.set_title(title, fontsize=11)
     axis.invert_yaxis()

@@ -2,14 +2,15 @@
 
 import textwrap
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from vl2.grounding import parse
 from vl2.processing.images import letterbox
+from vl2.synth.fonts import open_font
 from vl2.synth.sampling import Sample, sample
 from vl2.synth.things import TILING
 
-_PICTURE, _CARD, _LINE, _COLUMNS = 192, (560, 290), 15, 3
+_PICTURE, _CARD, _LINE, _COLUMNS = 192, (640, 290), 15, 3
 _MARGIN = 8
 
 
@@ -30,7 +31,7 @@ def _card(shown: Sample, *, boxes: bool) -> Image.Image:
     card = Image.new("RGB", _CARD, (250, 250, 250))
     picture.thumbnail((_PICTURE, _PICTURE))
     card.paste(picture, (_MARGIN, _MARGIN))
-    draw, font = ImageDraw.Draw(card), ImageFont.load_default(11)
+    draw, font = ImageDraw.Draw(card), open_font("DejaVuSans", 11)
     y = _MARGIN
     for turn in shown.turns:
         spelt = f"{turn.question} {turn.answer}".replace("\n", " / ")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _LEFT_OUT = {"step", "epoch", "grad_norm", "learning_rate"}
 
@@ -31,6 +32,7 @@ def draw_curves(log: Path, picture: Path) -> None:
         axis.plot(*zip(*points, strict=True), linewidth=1.2)
         axis.set_title(name.replace("_", " "), fontsize=10)
         axis.set_xlabel("step")
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
     for axis in list(figure.axes)[len(names) :]:
         axis.set_visible(False)

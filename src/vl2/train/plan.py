@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -273,29 +274,57 @@ def config_of(recipe: Recipe) -> DeepseekVLV2Config:
 
 
 def plan_text(recipe: Recipe, plan: Plan) -> str:
-    """A plan for people, in Markdown."""
+    """A plan for people, in lines of at most 80 letters."""
     memory, traffic = plan.memory, plan.traffic
-    devices = f"{plan.devices} devices" if plan.devices > 1 else "1 device"
     lines = [
-        f"{recipe.name} on {devices}: {plan.steps} steps",
+        f"{recipe.name} on {_counted(plan.devices, 'device')}: {plan.steps} steps",
         "",
-        f"An optimizer step has {plan.rows} rows, at most {plan.tokens:,} tokens and "
-        f"{plan.tiles:,} tiles; {plan.passes} passes of {recipe.batch_size} rows a device.",
-        f"Weights are divided among {plan.shards}, experts among {plan.ep_size}.",
+        f"An optimizer step has {_counted(plan.rows, 'row')}, at most {plan.tokens:,} tokens and "
+        f"{plan.tiles:,} tiles;",
+        f"{_counted(plan.passes, 'pass', 'passes')} of {_counted(recipe.batch_size, 'row')} on "
+        f"each device. Weights are divided among {plan.shards}, experts among {plan.ep_size}.",
         "",
-        "| parameters | count | learning rate | weight decay |",
-        "|---|---:|---:|---:|",
+        *_table(
+            ("parameters", "count", "learning rate", "weight decay"),
+            [_group_cells(recipe, group) for group in plan.groups],
+        ),
+        "",
+        *_table(
+            ("memory of a device", "GB"),
+            [
+                (name, f"{getattr(memory, name) / 1e9:,.2f}")
+                for name in ("weights", "gradients", "optimizer", "copies", "activations", "total")
+            ],
+        ),
     ]
-    for group in plan.groups:
-        rate = f"{group.learning_rate:g}" if group.learning_rate else "frozen"
-        decay = f"{recipe.weight_decay:g}" if group.decays else "0"
-        kind = "matrices" if group.decays else "vectors"
-        lines.append(f"| {group.part}, {kind} | {group.parameters:,} | {rate} | {decay} |")
-    lines += ["", "| memory of a device | GB |", "|---|---:|"]
-    for name in ("weights", "gradients", "optimizer", "copies", "activations", "total"):
-        lines.append(f"| {name} | {getattr(memory, name) / 1e9:,.2f} |")
     if plan.devices > 1:
-        lines += ["", "| sent by a device per step | GB |", "|---|---:|"]
-        for name in ("weights", "gradients", "tokens"):
-            lines.append(f"| {name} | {getattr(traffic, name) / 1e9:,.2f} |")
+        sent = [
+            (name, f"{getattr(traffic, name) / 1e9:,.2f}")
+            for name in ("weights", "gradients", "tokens")
+        ]
+        lines += ["", *_table(("sent by a device per step", "GB"), sent)]
     return "\n".join(lines)
+
+
+def _group_cells(recipe: Recipe, group: GroupLine) -> tuple[str, ...]:
+    name = f"{group.part}, {'matrices' if group.decays else 'vectors'}"
+    if not group.learning_rate:
+        return f"{name}, frozen", f"{group.parameters:,}", "", ""
+    decay = f"{recipe.weight_decay:g}" if group.decays else "0"
+    return name, f"{group.parameters:,}", f"{group.learning_rate:g}", decay
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table for a terminal: names to the left, numbers to the right, a rule below the head."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, *rows):
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        lines.append("   ".join(cells).rstrip())
+    lines.insert(1, "─" * (sum(widths) + 3 * (len(widths) - 1)))
+    return lines
