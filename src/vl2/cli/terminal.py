@@ -74,13 +74,13 @@ def check_placement(device: str, dtype: str, memory: str | None) -> None:
 def load_assistant(
     model: str, device: str, dtype: str, memory: str | None = None, *, quiet: bool = False
 ) -> "Assistant":
-    """Load a model and say which one answers."""
+    """Load a model and say, to somebody at a terminal, which one answers."""
     check_placement(device, dtype, memory)
     from vl2.engine import load
 
     hush()
     assistant = load(model, device, dtype, memory=memory)
-    if not quiet:
+    if not quiet and sys.stderr.isatty():
         note(_introduction(model, assistant))
     return assistant
 
@@ -93,9 +93,8 @@ def _introduction(model: str, assistant: "Assistant") -> str:
         return f"{model} answers {where}."
     tiny = RELEASES["tiny"]
     return (
-        f"the embedded vl2-nano answers {where}; it is a demonstration that knows simple coloured "
-        "shapes. "
-        f"For real use: --model tiny ({tiny.repository}, a download of {tiny.gigabytes} GB)."
+        f"vl2-nano, a demonstration, answers {where}; "
+        f"for real use --model tiny ({tiny.gigabytes} GB)."
     )
 
 
