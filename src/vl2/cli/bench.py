@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="nano, tiny, small, base, a folder, or a repository.")
+        str,
+        typer.Argument(metavar="MODEL", help="nano, tiny, small, base, a folder, or a repository."),
     ] = "nano",
     random: Annotated[
         bool,
@@ -28,11 +29,15 @@ def command(
         ),
     ] = False,
     quantize: Annotated[
-        str | None, typer.Option(help="int8 or int4: quantise the weights first.")
+        str | None, typer.Option(metavar="NAME", help="int8 or int4: quantise the weights first.")
     ] = None,
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens of the prompt of text.")] = 600,
-    tokens: Annotated[int, typer.Option(min=2, help="Tokens of the answer.")] = 32,
-    runs: Annotated[int, typer.Option(min=1, help="How often each piece is timed.")] = 3,
+    prompt: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Tokens of the prompt of text.")
+    ] = 600,
+    tokens: Annotated[int, typer.Option(metavar="N", min=2, help="Tokens of the answer.")] = 32,
+    runs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often each piece is timed.")
+    ] = 3,
     as_json: options.AsJson = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",

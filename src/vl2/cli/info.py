@@ -31,7 +31,10 @@ _KERNELS = {"torch": "none compiled: torch multiplies by quantised weights"}
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="nano, tiny, small, base, or a folder with a config.json.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="nano, tiny, small, base, or a folder with a config.json."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     memory: Annotated[
