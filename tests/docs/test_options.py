@@ -38,3 +38,9 @@ def test_every_verb_has_a_section():
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_options_of_a_verb(verb):
     assert documented(sections()[verb]) == existing(verb)
+
+
+@pytest.mark.parametrize("verb", list(cli.VERBS))
+def test_help_names_values_and_not_types(verb, capsys):
+    assert cli.main([verb, "--help"]) == 0
+    assert not re.search(r" <(?:\w+ range|path|int|str|float|list\[)", capsys.readouterr().out)
