@@ -121,7 +121,7 @@ def test_letters_that_a_terminal_lacks_are_spelled_out():
         [sys.executable, "-m", "vl2", "info", "tiny"],
         capture_output=True,
         check=True,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
     )
     assert b"3.37 B" in done.stdout
     assert rb"\u2588" in done.stdout
