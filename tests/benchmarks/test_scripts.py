@@ -67,6 +67,7 @@ held = bytearray(2**26)
 assert "int16" not in sys.argv
 print(json.dumps({REPORT!r}))
 """
+    (tmp_path / "vl2" / "__init__.py").touch()  # or the installed package would come first
     (tmp_path / "vl2" / "__main__.py").write_text(stand_in)
     result = tmp_path / "result.json"
     words = [str(repository / "benchmarks" / "reach.py"), "--shapes", shape, "--out", str(result)]

@@ -227,7 +227,7 @@ def test_a_thread_that_stopped_in_the_middle_is_replaced(engine, monkeypatch) ->
     monkeypatch.setattr(core, "step", stop)
     with pytest.raises(EngineError, match="stopped unexpectedly"):
         list(events)
-    wait_until(lambda: engine._worker._thread is None)
+    wait_until(lambda: engine._worker._thread is None and told)
     assert isinstance(told[0], KeyError)
     monkeypatch.setattr(core, "step", step)
     assert text_of(engine.generate(request_of())) == generated(core.model, request_of())
