@@ -40,10 +40,11 @@ def test_an_answer_is_what_the_library_answers(client, assistant):
 
 
 def test_a_streamed_answer_is_the_same(client, assistant):
-    expected = assistant.ask(bundled(), QUESTION)
+    question = "Describe the picture."
+    expected = assistant.ask(bundled(), question)
     stream = chat(
         client,
-        asking(QUESTION, bundled()),
+        asking(question, bundled()),
         stream=True,
         stream_options={"include_usage": True},
     )
