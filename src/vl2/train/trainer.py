@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -345,7 +346,10 @@ def claim(folder: Path, recipe: Recipe) -> None:
             f"delete it to start over ({saved} tells what it was)."
         )
     if is_first():
-        saved.write_text(recipe.as_yaml(), encoding="utf-8")
+        # In one move: other processes of the run may be reading it.
+        whole = folder / f".{RECIPE_NAME}.{os.getpid()}"
+        whole.write_text(recipe.as_yaml(), encoding="utf-8")
+        whole.replace(saved)
 
 
 def _identity(recipe: Recipe) -> Recipe:
