@@ -56,7 +56,7 @@ class Constraints:
         constraint = Constraint(made, self._words)
         try:
             # Some contradictions show only when the first token is asked for.
-            constraint.restrict(torch.zeros(self._words))
+            constraint.ask()
         except EngineError as error:
             raise _refused(kind, str(error)) from error
         return constraint
@@ -88,12 +88,20 @@ class Constraint:
         """Whether nothing more may come."""
         return self._matcher.is_stopped()
 
-    def restrict(self, scores: torch.Tensor) -> None:
-        """Set the scores `[v]` of all tokens that must not come next to minus infinity."""
+    def ask(self) -> None:
+        """Find out which tokens may come next.
+
+        Raises:
+            EngineError: none may, or the search took too long.
+        """
         self._matcher.unsafe_compute_mask_ptr(
             self._mask.data_ptr(), self._mask.numel() * self._mask.element_size()
         )
         self._check()
+
+    def restrict(self, scores: torch.Tensor) -> None:
+        """Set the scores `[v]` of all tokens that must not come next to minus infinity."""
+        self.ask()
         allowed = (self._mask[:, None] >> self._bits & 1).flatten()[: len(scores)]
         scores.masked_fill_(allowed == 0, -torch.inf)
 
