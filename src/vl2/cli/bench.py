@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="nano, tiny, small, base, a folder, or a repository."),
-    ] = "nano",
+    model: options.GivenModel = "nano",
     random: Annotated[
         bool,
         typer.Option(

@@ -17,10 +17,7 @@ _COLOURS = {"fine": "green", "odd": "yellow", "wrong": "red", "not checked": "br
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="nano, tiny, small, base, a folder or a repository."),
-    ] = "nano",
+    model: options.GivenModel = "nano",
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out what reads all the weights.")
     ] = False,

@@ -15,6 +15,10 @@ Model: TypeAlias = Annotated[
         "a folder; or a repository on huggingface.co.",
     ),
 ]
+GivenModel: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="nano, tiny, small, base, a folder, or a repository."),
+]
 Device: TypeAlias = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2.cli import terminal
+from vl2.cli import options, terminal
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,12 +21,7 @@ _ANSWER_TOKENS = 64
 
 
 def command(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="The model: nano, tiny, small, base, a folder, or a repository."
-        ),
-    ],
+    source: options.GivenModel,
     target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
     scheme: Annotated[str, typer.Option(metavar="NAME", help="int8 or int4.")] = "int4",
     bits: Annotated[

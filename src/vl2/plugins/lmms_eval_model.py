@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,8 +53,9 @@ class _VL2(lmms):
         """Refused."""
         raise InputError("vl2 answers one round a request; choose a task of type generate_until.")
 
+    @abstractmethod
     def _answered(self, request: Any) -> str:  # noqa: ANN401
-        raise NotImplementedError
+        """The answer to one request, whose arguments each face is given in an order of its own."""
 
     def _said(
         self,

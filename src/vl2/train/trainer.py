@@ -302,19 +302,15 @@ def run_stage(
     """Train `model` in place for the recipe's steps, resuming what an earlier run left.
 
     Args:
-        recipe: the resolved recipe; saved in `folder`.
-        folder: of the run: checkpoints, log, curves, recipe.
+        recipe: the resolved recipe.
+        folder: of the run, which `claim` has taken: checkpoints, log, curves, recipe.
         model: returns a dict or output with `loss`.
         dataset: as many examples as the steps consume, in their order.
         collate: makes a batch of examples.
         skipped: takes the rows that could not be read.
         parts: names of the parts of the data whose losses are told apart.
         tell: takes a short line for people with each line of the log.
-
-    Raises:
-        InputError: the folder holds a run of another recipe.
     """
-    claim(folder, recipe)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     trainer = StageTrainer(
