@@ -26,6 +26,7 @@ from vl2.engine.core import Core
 from vl2.engine.limits import Limits
 from vl2.engine.loading import load_parts
 from vl2.processing.prompt import Prompt
+from vl2.quantization.packing import pack
 
 PICTURE = Path(str(importlib.resources.files("vl2"))) / "assets" / "pictures" / "receipt.png"
 
@@ -34,7 +35,8 @@ class Bench:
     """A model, and how long things take with it."""
 
     def __init__(self, model: str, clock: Callable[[], float]) -> None:
-        self.model, self.processor = load_parts(model, "auto", "auto")
+        loaded, self.processor = load_parts(model, "auto", "auto")
+        self.model = pack(loaded)
         self.clock = clock
 
     def prompt(self, question: str) -> Prompt:

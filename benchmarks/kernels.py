@@ -1,4 +1,4 @@
-"""How fast each kernel for quantised weights is here, with every instruction set.
+"""How fast each kernel for packed weights is here, with every instruction set.
 
     python benchmarks/kernels.py
     OMP_NUM_THREADS=1 python benchmarks/kernels.py --seconds 2
@@ -23,9 +23,11 @@ from vl2.ops.kernels import products
 from vl2.ops.kernels.library import INSTRUCTION_SETS, library, select
 from vl2.ops.kernels.products import Experts, Weight
 
-SCHEMES = (Scheme(8, 64), Scheme(4, 32))
+SCHEMES = (Scheme(16), Scheme(8), Scheme(4, 32))
 WIDTH, INNER, EXPERTS, CHOSEN = 1280, 896, 64, 6
 POOL_BYTES = 2**28
+
+Clock = Callable[[], float]
 
 
 def main() -> int:
@@ -33,31 +35,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.5, help="for each line")
     parser.add_argument("--tokens", type=int, nargs="+", default=(1, 8, 56, 600))
+    parser.add_argument("--sets", nargs="+", default=INSTRUCTION_SETS, help="instruction sets")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="of one thread, where other programs run too"
+    )
     options = parser.parse_args()
+    clock = time.thread_time if options.cpu_time else time.perf_counter
     loaded = library()
     if loaded is None:
         sys.stderr.write("There are no compiled kernels: run python -m vl2.ops.kernels.build\n")
         return 1
-    for name in INSTRUCTION_SETS:
+    for name in options.sets:
         if loaded.vl2_select(name.encode()).decode() != name:
             continue
         for scheme in SCHEMES:
             for tokens in options.tokens:
-                _linear(loaded, name, scheme, tokens, options.seconds)
-                _experts(loaded, name, scheme, tokens, options.seconds)
+                _linear(loaded, name, scheme, tokens, options.seconds, clock)
+                _experts(loaded, name, scheme, tokens, options.seconds, clock)
     select(loaded)
     return 0
 
 
-def _linear(loaded: object, name: str, scheme: Scheme, tokens: int, seconds: float) -> None:
+def _linear(
+    loaded: object, name: str, scheme: Scheme, tokens: int, seconds: float, clock: Clock
+) -> None:
     count = max(1, POOL_BYTES // (2 * INNER * WIDTH))
     pool = [_weight((), 2 * INNER, WIDTH, scheme) for _ in range(count)]
     x = torch.randn(tokens, WIDTH, dtype=torch.bfloat16)
-    times = _times(lambda i: products.linear(loaded, x, pool[i % count]), seconds)
+    times = _times(lambda i: products.linear(loaded, x, pool[i % count]), seconds, clock)
     _tell("linear", name, scheme, tokens, times, 2 * INNER * WIDTH, 2 * INNER * WIDTH * tokens)
 
 
-def _experts(loaded: object, name: str, scheme: Scheme, tokens: int, seconds: float) -> None:
+def _experts(
+    loaded: object, name: str, scheme: Scheme, tokens: int, seconds: float, clock: Clock
+) -> None:
     routed = (
         _weight((EXPERTS,), 2 * INNER, WIDTH, scheme),
         _weight((EXPERTS,), WIDTH, INNER, scheme),
@@ -66,7 +77,9 @@ def _experts(loaded: object, name: str, scheme: Scheme, tokens: int, seconds: fl
     layer = Experts.of(routed, INNER, shared)
     x, factors = torch.randn(tokens, WIDTH, dtype=torch.bfloat16), torch.rand(tokens, CHOSEN)
     chosen = [torch.rand(tokens, EXPERTS).topk(CHOSEN).indices for _ in range(50)]
-    times = _times(lambda i: products.experts(loaded, x, chosen[i % 50], factors, layer), seconds)
+    times = _times(
+        lambda i: products.experts(loaded, x, chosen[i % 50], factors, layer), seconds, clock
+    )
     one = 3 * INNER * WIDTH
     met = min(EXPERTS, CHOSEN * tokens) + 2  # about: some experts may get no token
     _tell("experts", name, scheme, tokens, times, met * one, (CHOSEN + 2) * one * tokens)
@@ -78,22 +91,27 @@ def _shared() -> tuple[tuple[int, int], ...]:
 
 def _weight(outer: tuple[int, ...], n: int, k: int, scheme: Scheme) -> Weight:
     codes, scales = scheme.shapes(n, k)
+    if scheme.bits == 16:
+        values = torch.randn(*outer, codes[0], codes[1] // 2).to(torch.bfloat16)
+        stored = values.view(torch.uint8)
+    else:
+        stored = torch.randint(1, 255, (*outer, *codes), dtype=torch.uint8)
     return Weight.of(
-        torch.randint(1, 255, (*outer, *codes), dtype=torch.uint8),
+        stored,
         torch.rand(*outer, *scales).to(torch.bfloat16),
         scheme,
         n,
     )
 
 
-def _times(run: Callable[[int], object], seconds: float) -> list[float]:
+def _times(run: Callable[[int], object], seconds: float, clock: Clock) -> list[float]:
     for index in range(3):
         run(index)
     times: list[float] = []
     while sum(times) < seconds:
-        started = time.perf_counter()
+        started = clock()
         run(len(times))
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return times
 
 
@@ -106,12 +124,13 @@ def _tell(
     weights: int,
     products_: int,
 ) -> None:
-    size = weights * (scheme.bits / 8 + 2 / scheme.group)
+    scales = 0 if scheme.bits == 16 else 2 / scheme.group
+    size = weights * (scheme.bits / 8 + scales)
     best, usual = min(times), statistics.median(times)
     sys.stdout.write(
-        f"{kernel:<8} {name:<12} int{scheme.bits} {tokens:>4} tokens: best {best * 1e6:>8.0f} us, "
-        f"median {usual * 1e6:>8.0f} us; at best {size / best / 1e9:>5.1f} GB/s and "
-        f"{2 * products_ / best / 1e9:>6.0f} GOP/s\n"
+        f"{kernel:<8} {name:<12} {scheme.bits:>2} bits {tokens:>4} tokens: "
+        f"best {best * 1e6:>8.0f} us, median {usual * 1e6:>8.0f} us; "
+        f"at best {size / best / 1e9:>5.1f} GB/s and {2 * products_ / best / 1e9:>6.0f} GOP/s\n"
     )
 
 

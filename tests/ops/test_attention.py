@@ -2,9 +2,11 @@ import types
 
 import pytest
 import torch
+from quantised import compiled_or_none
 from torch.nn import functional as F
 
-from vl2.ops.attention import eager_attention, faster_kernel, kernel_width
+from vl2.ops import attention
+from vl2.ops.attention import compiled_attention, eager_attention, faster_kernel, kernel_width
 from vl2.ops.norm import rms_norm
 
 
@@ -38,11 +40,33 @@ def test_only_training_in_bfloat16_on_the_cpu_is_written_out():
     def fused():
         pass
 
-    half = torch.zeros(1, dtype=torch.bfloat16, requires_grad=True)
+    half = torch.zeros(1, 1, 1, 1, dtype=torch.bfloat16, requires_grad=True)
     assert faster_kernel(fused, "sdpa", half) is eager_attention
     assert faster_kernel(fused, "vllm", half) is fused
     assert faster_kernel(fused, "sdpa", half.detach()) is fused
     assert faster_kernel(fused, "sdpa", torch.zeros(1, requires_grad=True)) is fused
+
+
+def test_prompts_in_bfloat16_are_attended_by_the_compiled_kernel(monkeypatch):
+    loaded = compiled_or_none()
+    if loaded is None:
+        pytest.skip("the kernels cannot be compiled here")
+    monkeypatch.setattr(attention, "fast_library", lambda: loaded)
+    query, key, value = torch.randn(3, 1, 2, 20, 8).to(torch.bfloat16)
+
+    def fused():
+        pass
+
+    assert faster_kernel(fused, "sdpa", query) is compiled_attention
+    assert faster_kernel(fused, "sdpa", query[:, :, :15]) is fused
+    assert faster_kernel(fused, "sdpa", query, torch.ones(20, 20)) is fused
+    assert faster_kernel(fused, "flex_attention", query) is fused
+    assert kernel_width(compiled_attention, "sdpa", query, value[..., :4]) == 4
+    for causal in (True, False):
+        given, _ = compiled_attention(layer(causal), query, key, value, None, scaling=0.2)
+        wide = [x.float() for x in (query, key, value)]
+        expected, _ = eager_attention(layer(causal), *wide, None, scaling=0.2)
+        torch.testing.assert_close(given.float(), expected, rtol=2e-2, atol=2e-2)
 
 
 def test_norm_has_float32_statistics():

@@ -48,6 +48,7 @@ def command(
 
     from vl2.evals.speed.machine import measure_machine
     from vl2.evals.speed.measure import measure
+    from vl2.quantization.packing import pack
 
     terminal.hush()
     with Console(stderr=True).status("loading") as status:
@@ -55,7 +56,7 @@ def command(
         status.update("measuring the machine")
         machine = measure_machine(loaded.device)
         report = measure(
-            loaded,
+            pack(loaded),
             processor,
             machine,
             prompt,

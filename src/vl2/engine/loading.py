@@ -21,6 +21,7 @@ from vl2.model.adapters import merge_adapter
 from vl2.model.loading import load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
+from vl2.quantization.packing import pack
 from vl2.quantization.plan import VL2QuantizationConfig
 
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
@@ -62,7 +63,7 @@ def load(
     model, processor = _load_chosen(chosen)
     if adapter is not None:
         model = merge_adapter(model, adapter)
-    return Assistant(BatchingEngine(model, processor, limits), processor)
+    return Assistant(BatchingEngine(pack(model), processor, limits), processor)
 
 
 def load_parts(

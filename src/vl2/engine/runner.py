@@ -13,6 +13,7 @@ from itertools import accumulate
 
 import torch
 
+from vl2.engine.singles import Singles
 from vl2.engine.storage import BLOCK, Storage
 from vl2.model.language import DeepseekVLV2Attention, DeepseekVLV2LatentAttention
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
@@ -110,6 +111,7 @@ class Runner:
         self._attend = self._attend_latent if self._latent else self._attend_heads
         positions = torch.arange(config.max_position_embeddings, device=self._device)[None]
         self._tables = rope.rotary_tables(positions, config.head_dim, config.rope_theta)
+        self._singles = Singles.of(model, storage)
 
     @torch.inference_mode()
     def run(self, spans: Sequence[Span]) -> torch.Tensor:
@@ -122,6 +124,22 @@ class Runner:
         Returns:
             Logits after the last token of each span, `[len(spans), v]`.
         """
+        singles = next((i for i, span in enumerate(spans) if len(span.tokens) > 1), len(spans))
+        if self._singles is None or not singles:
+            return self._run_layers(spans)
+        logits = self._run_singles(self._singles, spans[:singles])
+        if singles == len(spans):
+            return logits
+        return torch.cat((logits, self._run_layers(spans[singles:]).to(logits.dtype)))
+
+    def _run_singles(self, singles: Singles, spans: Sequence[Span]) -> torch.Tensor:
+        """A token each of some conversations, by the kernels."""
+        (cos, sin), slots = self._places(spans)
+        pages, lengths = self._table(spans)
+        return singles.run(self._embedded(spans)[0], (cos[0], sin[0]), slots, pages, lengths)
+
+    def _run_layers(self, spans: Sequence[Span]) -> torch.Tensor:
+        """Any tokens of some conversations, layer by layer."""
         step = self._prepare(spans)
         hidden = self._embedded(spans)
         last_layer = len(self._layers) - 1
@@ -147,21 +165,23 @@ class Runner:
         return hidden.to(torch.float32) if hidden.dtype == torch.float16 else hidden
 
     def _prepare(self, spans: Sequence[Span]) -> _Step:
+        last = [end - 1 for end in accumulate(len(span.tokens) for span in spans)]
+        tables, slots = self._places(spans)
+        return _Step(tables, slots, self._grouped(spans), torch.tensor(last).to(self._device))
+
+    def _places(
+        self, spans: Sequence[Span]
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Rotary tables of all tokens, each `[1, n, p / 2]`, and their places in the cache."""
         positions = [p for span in spans for p in range(span.start, span.end)]
         slots = [
             span.pages[p // BLOCK] * BLOCK + p % BLOCK
             for span in spans
             for p in range(span.start, span.end)
         ]
-        last = [end - 1 for end in accumulate(len(span.tokens) for span in spans)]
         index = torch.tensor([positions, slots]).to(self._device)
         cos, sin = self._tables
-        return _Step(
-            tables=(cos[:, index[0]], sin[:, index[0]]),
-            slots=index[1],
-            groups=self._grouped(spans),
-            last=torch.tensor(last).to(self._device),
-        )
+        return (cos[:, index[0]], sin[:, index[0]]), index[1]
 
     def _grouped(self, spans: Sequence[Span]) -> list[_Group]:
         groups: list[_Group] = []
@@ -174,21 +194,26 @@ class Runner:
         return groups
 
     def _group(self, spans: Sequence[Span], first: int) -> _Group:
-        used = [span.pages[: -(-span.end // BLOCK)] for span in spans]
-        width = max(len(pages) for pages in used)
-        filled = [[*pages, *[0] * (width - len(pages))] for pages in used]
-        table = torch.tensor(filled, device=self._device)
-        ends = torch.tensor([span.end for span in spans], device=self._device)
+        table, ends = self._table(spans)
         if len(spans) > 1:
             rows = PagedRows(table, ends)
             mask = None if self._latent else seen_rows(rows, BLOCK)
             return _Group(first, len(spans), 1, rows, mask, absorbed=True)
-        count, end, pages = len(spans[0].tokens), spans[0].end, list(used[0])
-        neighbours = pages == list(range(pages[0], pages[0] + width))
+        count, end = len(spans[0].tokens), spans[0].end
+        pages = list(spans[0].pages[: table.shape[1]])
+        neighbours = pages == list(range(pages[0], pages[0] + len(pages)))
         rows = PagedRows(table, ends, pages[0] * BLOCK if neighbours else None, end)
         mask = last_tokens_mask(count, end, self._device) if spans[0].start else None
         pays = mask is not None and mla.absorption_pays(count, end, self._dims)
         return _Group(first, count, count, rows, mask, absorbed=count == 1 or pays)
+
+    def _table(self, spans: Sequence[Span]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pages of each conversation, filled up with 0, and its tokens."""
+        used = [span.pages[: -(-span.end // BLOCK)] for span in spans]
+        width = max(len(pages) for pages in used)
+        filled = [[*pages, *[0] * (width - len(pages))] for pages in used]
+        ends = [span.end for span in spans]
+        return torch.tensor(filled, device=self._device), torch.tensor(ends, device=self._device)
 
     def _attend_latent(
         self,

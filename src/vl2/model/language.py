@@ -81,7 +81,7 @@ class DeepseekVLV2Attention(nn.Module):
             key, value = past_key_values.update(key, value, self.layer_idx)
         implementation = self.config._attn_implementation or "eager"
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
-        attend = faster_kernel(attend, implementation, query)
+        attend = faster_kernel(attend, implementation, query, attention_mask)
         mixed, weights = attend(
             self,
             query,
@@ -177,7 +177,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
         key, value = self.expand_kv(kv_nope, k_rot)
         query = torch.cat((q_pass, q_rot), dim=-1)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
-        attend = faster_kernel(attend, implementation, query)
+        attend = faster_kernel(attend, implementation, query, attention_mask)
         padding = kernel_width(attend, implementation, query, value) - value.shape[-1]
         mixed, weights = attend(
             self,

@@ -1,4 +1,4 @@
-"""Weights in 8 or 4 bits: groups of columns share a scale, blocks of 16 rows lie together.
+"""Packed weights: blocks of 16 rows lie together; in 8 or 4 bits groups of columns share a scale.
 
 A weight `[n, k]` is stored as unsigned codes and bfloat16 scales, and is `(code - zero) * scale`
 with the zero in the middle of the codes (128 or 8). `group` columns of a row share a scale. The
@@ -9,6 +9,9 @@ disk, for prompts and for single tokens alike there is one copy. `n` is filled u
 * codes, uint8 `[.., blocks, bytes]`: 16 rows of four columns lie together; with 4 bits a byte holds
   a column (low half) and the one four columns on (high half).
 * scales, bfloat16 `[.., blocks, groups * 16]`: 16 rows of a group lie together.
+
+With 16 bits nothing is rounded: the bytes are bfloat16 weights, 16 rows of two columns together,
+and there are no scales. Plain bfloat16 weights are packed so for the sake of the kernels alone.
 
 Two products are written out here. `quantised_linear` restores the weights and multiplies, on any
 device. `plain_linear` is the readable twin of the kernels, which quantise the activations as well,
@@ -37,7 +40,7 @@ class Scheme:
     """How weights are stored.
 
     Attributes:
-        bits: of a code, 4 or 8.
+        bits: of a code, 4 or 8; or 16 for bfloat16 weights that are only packed.
         group: columns that share a scale; a multiple of 16, at most 256.
 
     Raises:
@@ -48,7 +51,7 @@ class Scheme:
     group: int = 64
 
     def __post_init__(self) -> None:
-        if self.bits not in (4, 8):
+        if self.bits not in (4, 8, 16):
             raise InputError(f"Weights are quantised to 4 or 8 bits, not {self.bits}.")
         if self.group % ROWS or not 0 < self.group <= 256:
             raise InputError(
@@ -75,14 +78,14 @@ class Scheme:
 
     def shapes(self, n: int, k: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Shapes of codes and scales of a weight `[n, k]`."""
-        blocks = self.blocks(n)
-        return (blocks, self.block_bytes(k)), (blocks, self.groups(k) * ROWS)
+        blocks, scales = self.blocks(n), 0 if self.bits == 16 else self.groups(k) * ROWS
+        return (blocks, self.block_bytes(k)), (blocks, scales)
 
 
 def quantise(
     weight: torch.Tensor, scheme: Scheme, importance: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rounds a weight to codes and scales.
+    """Rounds a weight to codes and scales; with 16 bits, packs it as bfloat16.
 
     With 4 bits, each group takes the best of several scales: that with the least squared error of
     the weights, each column counted by its importance.
@@ -102,6 +105,10 @@ def quantise(
     *outer, n, k = weight.shape
     matrices = weight.reshape(-1, n, k)
     (blocks, size), groups = scheme.shapes(n, k)[0], scheme.groups(k)
+    if scheme.bits == 16:
+        halves = torch.stack([_packed_halves(matrix, scheme) for matrix in matrices])
+        nothing = torch.empty((*outer, blocks, 0), dtype=torch.bfloat16, device=weight.device)
+        return halves.view(*outer, blocks, size), nothing
     codes = torch.empty(len(matrices), blocks, size, dtype=torch.uint8, device=weight.device)
     scales = torch.empty(
         (len(matrices), blocks, groups, ROWS), dtype=torch.bfloat16, device=weight.device
@@ -138,6 +145,8 @@ def dequantise(
     Returns:
         `[.., n, k]`.
     """
+    if scheme.bits == 16:
+        return _unpack_halves(codes)[..., :n, :k].to(dtype)
     values = unpack(codes, scheme).to(torch.float32) - scheme.zero
     by_row = _by_row(scales)
     weight = (values.unflatten(-1, (-1, scheme.group)) * by_row[..., None]).flatten(-2)
@@ -172,6 +181,9 @@ def plain_linear(
     x: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, scheme: Scheme, n: int
 ) -> torch.Tensor:
     """Twin of the kernels: `[m, k]` to `[m, n]`, products of whole numbers group by group."""
+    if scheme.bits == 16:
+        weight = dequantise(codes, scales, scheme, n, x.shape[1], torch.float32)
+        return (x.to(torch.bfloat16).to(torch.float32) @ weight.t()).to(x.dtype)
     rows, factors = quantise_rows(x, scheme.group)
     weights = unpack(codes, scheme).to(torch.float32) - scheme.zero
     grouped = weights.unflatten(-1, (-1, scheme.group))
@@ -243,6 +255,21 @@ def _pack(codes: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     else:
         quads = rows.unflatten(-1, (-1, 4))
     return quads.transpose(1, 2).flatten(1)
+
+
+def _packed_halves(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
+    """Codes of 16 bits `[blocks, bytes]` of a weight `[n, k]`."""
+    padded = F.pad(
+        weight.to(torch.bfloat16), (0, -weight.shape[1] % scheme.group, 0, -weight.shape[0] % ROWS)
+    )
+    pairs = padded.view(torch.int32).unflatten(0, (-1, ROWS)).transpose(1, 2)
+    return pairs.contiguous().view(torch.uint8).flatten(1)
+
+
+def _unpack_halves(codes: torch.Tensor) -> torch.Tensor:
+    """Weights row by row: `[.., blocks, bytes]` to bfloat16 `[.., blocks * 16, columns]`."""
+    pairs = codes.view(torch.bfloat16).unflatten(-1, (-1, ROWS, 2)).transpose(-2, -3)
+    return pairs.flatten(-2).flatten(-3, -2)
 
 
 def _grouped(rows: torch.Tensor, scheme: Scheme) -> torch.Tensor:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from vl2.ops.attention import kernel_width
-from vl2.ops.kernels.library import TYPES, library
-from vl2.ops.kernels.products import latent_attention
+from vl2.ops.attention import compiled_suits, kernel_width
+from vl2.ops.kernels import products
+from vl2.ops.kernels.library import TYPES, fast_library, library
 from vl2.ops.mla import absorbed_attention, absorbed_query, expanded_values, masked_softmax
 
 
@@ -84,7 +84,9 @@ def paged_latent_attention(
         mask = seen_rows(rows, pool.shape[1])
         return absorbed_attention(q_nope, q_pe, rows.read(pool), kv_weight, mask, scale)
     query = absorbed_query(q_nope, q_pe, kv_weight, scale).squeeze(2)
-    mixed = latent_attention(loaded, query, pool, rows.table, rows.lengths, kv_weight.shape[1])
+    mixed = products.latent_attention(
+        loaded, query, pool, rows.table, rows.lengths, kv_weight.shape[1]
+    )
     return expanded_values(mixed[:, :, None].to(q_nope.dtype), kv_weight, q_nope.shape[3])
 
 
@@ -114,6 +116,9 @@ def paged_attention(
         `[b, t, h, v]`.
     """
     queries, keys, width = query.shape[2], key.shape[2], value.shape[3]
+    loaded = fast_library() if compiled_suits(query) else None
+    if loaded is not None:
+        return products.attention(loaded, query, key, value, scale, causal=True)
     causal = mask is None and queries == keys and queries > 1
     if mask is None and not causal:
         mask = last_tokens_mask(queries, keys, query.device)

@@ -161,12 +161,17 @@ class QuantisedMLP(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps `[.., d]` to `[.., d]`; in float16 the result is float32."""
         kernels = kernels_for(x)
-        if kernels is None or not _is_silu(self.act_fn):
+        if kernels is None or not self.fuses:
             return self._apart(x)  # pyrefly: ignore[bad-argument-type] - it has the same parts
         tokens = x.flatten(0, -2)
         none = tokens.new_empty((len(tokens), 0))
         mixed = products.experts(kernels, tokens, none.long(), none, self.described())
         return mixed.view(x.shape)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether the kernels can compute all of it."""
+        return _is_silu(self.act_fn)
 
     def parts(self) -> tuple[Weight, Weight, Weight]:
         """Gate, up and down as the kernels see them."""
@@ -216,26 +221,20 @@ class QuantisedExperts(_Quantised):
         """Maps tokens `[n, d]` to `[n, d]`; in float16 the result is divided (`vl2.ops.gate`)."""
         kernels = kernels_for(hidden_states)
         if kernels is not None and _is_silu(self.act_fn):
-            return self.fused(kernels, hidden_states, top_k_index, top_k_weights, None)
+            layer = self.described_with(None)
+            return products.experts(kernels, hidden_states, top_k_index, top_k_weights, layer)
         return mixed_by_expert(
             hidden_states, top_k_index, top_k_weights, self.num_experts, self._one
         )
 
-    def fused(
-        self,
-        kernels: Any,  # noqa: ANN401 - a ctypes library
-        x: torch.Tensor,
-        indices: torch.Tensor,
-        weights: torch.Tensor,
-        shared: QuantisedMLP | None,
-    ) -> torch.Tensor:
-        """Routed and shared experts in one call of the kernels."""
+    def described_with(self, shared: QuantisedMLP | None) -> Experts:
+        """Routed and shared experts as the kernels see them."""
         gate_up = self.described("gate_up_proj", self.scheme, self.inner)
         down = self.described("down_proj", self.scheme, self.width)
         if self._layer is None:
             parts = None if shared is None else shared.parts()
             self._layer = Experts.of((gate_up, down), self.inner, parts)
-        return products.experts(kernels, x, indices, weights, self._layer)
+        return self._layer
 
     def _one(self, expert: int, block: torch.Tensor) -> torch.Tensor:
         gate_up = zip(
@@ -288,15 +287,25 @@ class QuantisedMoE(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Maps `[b, t, d]` to `[b, t, d]`; in float16 the result is float32."""
         kernels = kernels_for(hidden_states)
-        if kernels is None or not self._fuses():
+        if kernels is None or not self.fuses:
             return self._apart(hidden_states)  # pyrefly: ignore[bad-argument-type]
         tokens = hidden_states.flatten(0, -2)
         _, weights, indices = self.gate(tokens)
-        mixed = self.experts.fused(kernels, tokens, indices, weights, self.shared_experts)
+        mixed = products.experts(kernels, tokens, indices, weights, self.described())
         return mixed.view(hidden_states.shape)
 
-    def _fuses(self) -> bool:
-        return isinstance(self.shared_experts, QuantisedMLP) and _is_silu(self.experts.act_fn)
+    def described(self) -> Experts:
+        """Routed and shared experts as the kernels see them."""
+        return self.experts.described_with(self.shared_experts)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether the kernels can compute all of it: activations of one kind, made ready once."""
+        if not isinstance(self.shared_experts, QuantisedMLP):
+            return self.shared_experts is None and _is_silu(self.experts.act_fn)
+        maps = (self.shared_experts.gate_proj, self.shared_experts.down_proj)
+        kinds = {part.scheme.bits == 16 for part in (self.experts, *maps)}
+        return len(kinds) == 1 and _is_silu(self.experts.act_fn)
 
 
 def _is_silu(act_fn: Callable[[torch.Tensor], torch.Tensor]) -> bool:

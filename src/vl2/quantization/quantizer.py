@@ -154,10 +154,11 @@ def replace_modules(
                 replacement = QuantisedExperts(module, scheme, quantised=quantised)
         if replacement is not None:
             model.set_submodule(name, replacement)
-    _join_parts(model)
+    join_parts(model)
 
 
-def _join_parts(model: nn.Module) -> None:
+def join_parts(model: nn.Module) -> None:
+    """Lets MLPs and mixtures of experts whose maps are all packed compute in one call."""
     for name, module in list(model.named_modules()):
         if isinstance(module, DeepseekVLV2MLP):
             maps = (module.gate_proj, module.up_proj, module.down_proj)

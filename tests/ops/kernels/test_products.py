@@ -10,7 +10,7 @@ from vl2.ops.groupwise import Scheme, plain_experts, plain_linear, quantise
 from vl2.ops.kernels import library, products
 from vl2.ops.kernels.products import Experts, Weight
 
-SCHEMES = [Scheme(8), Scheme(4), Scheme(4, 32), Scheme(8, 128), Scheme(4, 16)]
+SCHEMES = [Scheme(8), Scheme(4), Scheme(4, 32), Scheme(8, 128), Scheme(4, 16), Scheme(16)]
 
 # The dot products of a group are exact; what differs is the rounding of the sums over groups, and
 # now and then an activation that lies just between two codes: 1/254 of the largest of its group.
@@ -68,9 +68,9 @@ def test_bfloat16_goes_in_and_out_rounded_once(kernels):
     assert torch.equal(given, products.linear(kernels, x.float(), weight).to(torch.bfloat16))
 
 
-def test_a_row_is_the_same_beside_others_and_on_any_threads(kernels, monkeypatch):
+@pytest.mark.parametrize("scheme", [Scheme(4), Scheme(16)], ids=str)
+def test_a_row_is_the_same_beside_others_and_on_any_threads(kernels, scheme, monkeypatch):
     """Bit for bit: a request's answer must not depend on who shares its batch."""
-    scheme = Scheme(4)
     codes, scales = quantise(random(64, 128), scheme)
     weight = Weight.of(codes, scales, scheme, 64)
     x = random(21, 128, seed=1)
@@ -123,7 +123,7 @@ def expected(x, indices, weights, built, scheme, inner, shared):
     return mixed
 
 
-@pytest.mark.parametrize("scheme", [Scheme(8), Scheme(4), Scheme(4, 32)], ids=str)
+@pytest.mark.parametrize("scheme", [Scheme(8), Scheme(4), Scheme(4, 32), Scheme(16)], ids=str)
 @pytest.mark.parametrize("shared", [0, 70])
 @pytest.mark.parametrize("tokens", [1, 5, 90])
 def test_experts(kernels, scheme, shared, tokens):
@@ -137,8 +137,9 @@ def test_experts(kernels, scheme, shared, tokens):
     assert_close(given, expected(x, indices, weights, built, scheme, inner, shared))
 
 
-def test_a_tokens_experts_are_the_same_beside_other_tokens(kernels):
-    built = layer(Scheme(4), 4, 64, 64, 32)
+@pytest.mark.parametrize("scheme", [Scheme(4), Scheme(16)], ids=str)
+def test_a_tokens_experts_are_the_same_beside_other_tokens(kernels, scheme):
+    built = layer(scheme, 4, 64, 64, 32)
     x = random(30, 64, std=1.0)
     indices = torch.stack([torch.randperm(4)[:2] for _ in range(30)])
     weights = torch.rand(30, 2)
@@ -162,6 +163,54 @@ def test_latent_attention(kernels, dtype, heads, rank, rotary):
         shares = (query[row] @ latents.t()).softmax(dim=-1)
         # Sums in another order, and an exponential function of 2e-7.
         assert_close(given[row], shares @ latents[:, :rank], tolerance=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("groups", "heads", "width"), [(10, 1, 128), (3, 2, 24), (1, 4, 40)])
+def test_attention_of_heads(kernels, dtype, groups, heads, width):
+    pages = random(60, 16, 2 * groups * width, std=1.0).to(dtype)
+    lengths = torch.tensor([1, 16, 37, 300, 130])
+    table = torch.stack([torch.randperm(60)[:20] for _ in lengths])
+    query = random(len(lengths), groups * heads, width, std=0.5)
+    given = products.heads_attention(kernels, query, pages, table, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        cached = pages[table[row]].flatten(0, 1)[:length].float().unflatten(1, (2, groups, width))
+        key, value = cached.repeat_interleave(heads, dim=2).unbind(1)
+        shares = torch.einsum("hd,shd->hs", query[row], key).softmax(dim=-1)
+        assert_close(given[row], torch.einsum("hs,shd->hd", shares, value), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(
+    ("heads", "groups", "queries", "keys", "width", "value"),
+    [
+        (2, 2, 70, 70, 72, 72),
+        (4, 2, 9, 1100, 48, 33),
+        (3, 1, 1, 17, 16, 8),
+        (1, 1, 600, 601, 20, 16),
+    ],
+)
+def test_attention_of_many(kernels, causal, heads, groups, queries, keys, width, value):
+    shapes = ((2, heads, queries, width), (2, groups, keys, width), (2, groups, keys, value))
+    query, key, values = (
+        random(*shape, seed=seed, std=1.0).to(torch.bfloat16) for seed, shape in enumerate(shapes)
+    )
+    given = products.attention(kernels, query, key, values, 0.3, causal)
+    mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries) if causal else None
+    expected = F.scaled_dot_product_attention(
+        query.float(), key.float(), values.float(), mask, scale=0.3, enable_gqa=heads != groups
+    )
+    # Weights and result are rounded to 8 bits.
+    assert_close(given.float(), expected.transpose(1, 2), tolerance=6e-3)
+
+
+def test_queries_are_attended_alike_beside_others(kernels):
+    query, key, value = (
+        random(1, 2, 90, 24, seed=seed, std=1.0).to(torch.bfloat16) for seed in range(3)
+    )
+    together = products.attention(kernels, query, key, value, 0.3, True)
+    late = products.attention(kernels, query[:, :, 77:], key, value, 0.3, True)
+    assert torch.equal(late, together[:, 77:])
 
 
 def test_latent_attention_of_a_row_is_the_same_beside_others(kernels):

@@ -26,17 +26,12 @@ _FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=off",
 ]
-_PLAIN = ("linear", "experts", "latent", "tiles_portable")
+_PLAIN = ("linear", "experts", "cached", "many", "route", "step", "tiles_portable")
+_AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma"]
 _X86 = {
     "tiles_avx2": ["-mavx2", "-mfma"],
-    "tiles_avx512": [
-        "-mavx512f",
-        "-mavx512bw",
-        "-mavx512vl",
-        "-mavx512dq",
-        "-mavx512vnni",
-        "-mfma",
-    ],
+    "tiles_avx512": _AVX512,
+    "tiles_avx512bf16": [*_AVX512, "-mavx512bf16"],
 }
 _SECONDS = 120
 

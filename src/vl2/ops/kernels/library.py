@@ -18,7 +18,7 @@ from vl2.ops.kernels.build import LIBRARY
 VARIABLE = "VL2_KERNELS"
 """Environment variable: `off`, or the instruction set to take instead of the best one."""
 
-INSTRUCTION_SETS = ("portable", "avx2", "avx512-vnni")
+INSTRUCTION_SETS = ("portable", "avx2", "avx512-vnni", "avx512-bf16")
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
 """Types of activations that the kernels read and write, by their number."""
 
@@ -42,7 +42,7 @@ _Weight = ctypes.POINTER(PackedWeight)
 
 
 class ExpertWeights(ctypes.Structure):
-    """`expert_weights` of `native/experts.c`."""
+    """`expert_weights` of `native/kernels.h`."""
 
     _fields_ = (
         ("gate_up", _Weight),
@@ -56,8 +56,8 @@ class ExpertWeights(ctypes.Structure):
     )
 
 
-class LatentCache(ctypes.Structure):
-    """`latent_cache` of `native/latent.c`."""
+class PagedCache(ctypes.Structure):
+    """`paged_cache` of `native/kernels.h`."""
 
     _fields_ = (
         ("pages", ctypes.c_void_p),
@@ -68,9 +68,36 @@ class LatentCache(ctypes.Structure):
         ("table", ctypes.c_void_p),
         ("table_stride", ctypes.c_int64),
         ("lengths", ctypes.c_void_p),
+        ("groups", ctypes.c_int64),
         ("heads", ctypes.c_int64),
-        ("rank", ctypes.c_int64),
         ("width", ctypes.c_int64),
+        ("value_width", ctypes.c_int64),
+        ("value_start", ctypes.c_int64),
+    )
+
+
+class ManyQueries(ctypes.Structure):
+    """`many` of `native/kernels.h`."""
+
+    _fields_ = (
+        ("query", ctypes.c_void_p),
+        ("key", ctypes.c_void_p),
+        ("value", ctypes.c_void_p),
+        ("query_token", ctypes.c_int64),
+        ("query_head", ctypes.c_int64),
+        ("key_token", ctypes.c_int64),
+        ("key_head", ctypes.c_int64),
+        ("value_token", ctypes.c_int64),
+        ("value_head", ctypes.c_int64),
+        ("out", ctypes.c_void_p),
+        ("heads", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("queries", ctypes.c_int64),
+        ("keys", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("value_width", ctypes.c_int64),
+        ("scale", ctypes.c_float),
+        ("causal", ctypes.c_int),
     )
 
 
@@ -90,6 +117,15 @@ def library() -> ctypes.CDLL | None:
         return None
     select(loaded, wanted)
     return loaded
+
+
+def fast_library() -> ctypes.CDLL | None:
+    """The compiled kernels where they may be put in the place of torch's own bfloat16 products.
+
+    Portable C is no match for these.
+    """
+    loaded = library()
+    return None if loaded is None or instruction_set_of(loaded) == "portable" else loaded
 
 
 @functools.cache
@@ -125,9 +161,12 @@ def open_library(path: Path) -> ctypes.CDLL:
         ctypes.POINTER(ExpertWeights), address, number, number, address, address, number,
         address, number, whole, whole,
     ]  # fmt: skip
-    loaded.vl2_latent_attention.argtypes = [
-        ctypes.POINTER(LatentCache), address, number, address, whole,
+    loaded.vl2_paged_attention.argtypes = [
+        ctypes.POINTER(PagedCache), address, number, address, whole,
     ]  # fmt: skip
+    loaded.vl2_attention.argtypes = [ctypes.POINTER(ManyQueries), whole]
+    # Model and batch are described in `vl2.ops.kernels.step`.
+    loaded.vl2_step.argtypes = [address, address, address, address, whole]
     return loaded
 
 
@@ -147,13 +186,18 @@ def select(loaded: ctypes.CDLL, name: str | None = None) -> str:
 
 
 def instruction_set() -> str:
-    """What computes with quantised weights on this CPU: an instruction set, or `torch`."""
+    """What computes with packed weights on this CPU: an instruction set, or `torch`."""
     loaded = library()
-    return "torch" if loaded is None else loaded.vl2_select(b"").decode()
+    return "torch" if loaded is None else instruction_set_of(loaded)
+
+
+def instruction_set_of(loaded: ctypes.CDLL) -> str:
+    """The instruction set that a library of kernels uses."""
+    return loaded.vl2_select(b"").decode()
 
 
 def check(status: int) -> None:
     """Raises what a kernel's status stands for."""
     if status == _NO_MEMORY:
         raise MemoryError("The kernels could not get memory for their intermediate results.")
-    assert status == 0, "a quantised weight does not fit its activations"
+    assert status == 0, "a packed weight does not fit its activations"

@@ -1,4 +1,7 @@
-"""Calling the kernels with tensors. Their twins are in `vl2.ops.groupwise` and `vl2.ops.mla`."""
+"""Calling the kernels with tensors.
+
+Their twins are in `vl2.ops.groupwise`, `vl2.ops.attention`, `vl2.ops.mla` and `vl2.ops.paged`.
+"""
 
 import ctypes
 from dataclasses import dataclass
@@ -6,12 +9,19 @@ from dataclasses import dataclass
 import torch
 
 from vl2.ops.groupwise import ROWS, Scheme
-from vl2.ops.kernels.library import TYPES, ExpertWeights, LatentCache, PackedWeight, check
+from vl2.ops.kernels.library import (
+    TYPES,
+    ExpertWeights,
+    ManyQueries,
+    PackedWeight,
+    PagedCache,
+    check,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A quantised weight as the kernels see it; keeps its tensors alive.
+    """A packed weight as the kernels see it; keeps its tensors alive.
 
     Attributes:
         codes: uint8 `[.., blocks, bytes]`, on the CPU and without gaps.
@@ -28,11 +38,11 @@ class Weight:
     @classmethod
     def of(cls, codes: torch.Tensor, scales: torch.Tensor, scheme: Scheme, rows: int) -> "Weight":
         """Describes codes and scales; several matrices (experts) lie one after the other."""
-        groups = scales.shape[-1] // ROWS
+        groups = codes.shape[-1] // (scheme.group * 2 * scheme.bits)
         assert codes.device.type == scales.device.type == "cpu"
         assert (codes.dtype, scales.dtype) == (torch.uint8, torch.bfloat16)
         assert all(tensor.is_contiguous() for tensor in (codes, scales))
-        assert codes.shape[-1] == groups * scheme.group * 2 * scheme.bits
+        assert scales.shape[-1] == (0 if scheme.bits == 16 else groups * ROWS)
         assert codes.shape[:-1] == scales.shape[:-1]
         blocks = codes.shape[:-1].numel()
         packed = PackedWeight(
@@ -161,14 +171,95 @@ def latent_attention(
     Returns:
         float32 `[b, h, r]`: for each head the weighted sum of the latents.
     """
+    return _attend(loaded, query, pages, table, lengths, (1, query.shape[1], rank, 0))
+
+
+def heads_attention(
+    loaded: ctypes.CDLL,
+    query: torch.Tensor,
+    pages: torch.Tensor,
+    table: torch.Tensor,
+    lengths: torch.Tensor,
+) -> torch.Tensor:
+    """Attention of one new token a row over keys and values in pages.
+
+    Args:
+        loaded: the kernels.
+        query: `[b, h, d]`, already scaled.
+        pages: the keys of all `g` heads, then their values, `[pages, page size, 2 * g * d]`,
+            float32 or bfloat16.
+        table: pages of each row in order, int64 `[b, most pages]`.
+        lengths: cached tokens of each row, the new one included, int64 `[b]`.
+
+    Returns:
+        float32 `[b, h, d]`.
+    """
+    half, width = pages.shape[2] // 2, query.shape[2]
+    groups = half // width
+    layout = (groups, query.shape[1] // groups, width, half)
+    return _attend(loaded, query, pages, table, lengths, layout)
+
+
+def attention(
+    loaded: ctypes.CDLL,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    causal: bool,
+) -> torch.Tensor:
+    """Attention of many queries in bfloat16.
+
+    Args:
+        loaded: the kernels.
+        query: `[b, h, t, d]`; the queries are the last of the keys' tokens.
+        key: `[b, g, s, d]`; each of the `g` heads serves `h / g` query heads.
+        value: `[b, g, s, v]`.
+        scale: factor of the scores.
+        causal: whether a query sees only the keys up to its own token.
+
+    Returns:
+        `[b, t, h, v]`.
+    """
+    query, key, value = (x if x.stride(3) == 1 else x.contiguous() for x in (query, key, value))
+    assert query.dtype == key.dtype == value.dtype == torch.bfloat16
+    batch, heads, queries, width = query.shape
+    out = query.new_empty((batch, queries, heads, value.shape[3]))
+    for row in range(batch):
+        given = (query[row], key[row], value[row])
+        described = ManyQueries(
+            *(x.data_ptr() for x in given),
+            *(stride for x in given for stride in (x.stride(1), x.stride(0))),
+            out[row].data_ptr(),
+            heads,
+            key.shape[1],
+            queries,
+            key.shape[2],
+            width,
+            value.shape[3],
+            scale,
+            causal,
+        )
+        check(loaded.vl2_attention(described, torch.get_num_threads()))
+    return out
+
+
+def _attend(
+    loaded: ctypes.CDLL,
+    query: torch.Tensor,
+    pages: torch.Tensor,
+    table: torch.Tensor,
+    lengths: torch.Tensor,
+    layout: tuple[int, int, int, int],
+) -> torch.Tensor:
+    """Layout: heads of keys, heads of queries for each, width of a value, the first value."""
     assert pages.stride(2) == 1
     assert table.dtype == lengths.dtype == torch.int64
     assert int(lengths.min()) >= 1, "a row without tokens has nothing to attend to"
     query = query.to(torch.float32).contiguous()
-    rows, heads, width = query.shape
     table, lengths = table.contiguous(), lengths.contiguous()
-    out = query.new_empty((rows, heads, rank))
-    cache = LatentCache(
+    groups, heads, width, start = layout
+    cache = PagedCache(
         pages.data_ptr(),
         TYPES[pages.dtype],
         pages.stride(0),
@@ -177,11 +268,16 @@ def latent_attention(
         table.data_ptr(),
         table.stride(0),
         lengths.data_ptr(),
+        groups,
         heads,
-        rank,
+        query.shape[2],
         width,
+        start,
     )
+    out = query.new_empty((*query.shape[:2], width))
     threads = torch.get_num_threads()
-    status = loaded.vl2_latent_attention(cache, query.data_ptr(), rows, out.data_ptr(), threads)
+    status = loaded.vl2_paged_attention(
+        cache, query.data_ptr(), len(query), out.data_ptr(), threads
+    )
     check(status)
     return out

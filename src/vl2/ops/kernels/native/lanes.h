@@ -1,7 +1,9 @@
-/* `lanes`: as many float32 numbers as one vector register of the instruction set holds. */
+/* `lanes`: as many float32 numbers as one vector register of the instruction set holds, and
+ * `words`: as many 32-bit words. */
 #ifndef VL2_LANES_H
 #define VL2_LANES_H
 
+#include <stdint.h>
 #include <string.h>
 
 #if defined(__AVX512F__)
@@ -20,10 +22,19 @@ typedef float lanes __attribute__((vector_size(16)));
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #endif
 
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halfwords __attribute__((vector_size(2 * LANES)));
+
 static inline lanes load_lanes(const float *x) {
     lanes value;
     memcpy(&value, x, sizeof value);
     return value;
+}
+
+static inline lanes load_halves(const uint16_t *x) {
+    halfwords value;
+    memcpy(&value, x, sizeof value);
+    return (lanes)(__builtin_convertvector(value, words) << 16);
 }
 
 static inline void store_lanes(float *x, lanes value) { memcpy(x, &value, sizeof value); }

@@ -1,7 +1,7 @@
-/* y = x W^T for a quantised W, and which instruction set computes it. */
+/* y = x W^T for a packed W, and which instruction set computes it. */
 #include <string.h>
 
-#include "packed.h"
+#include "kernels.h"
 
 /* Activations of one pass stay in the second-level cache while the weights stream by. */
 #define PASS_BYTES (384 * 1024)
@@ -16,16 +16,19 @@ static int has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+
+static int has_bf16(void) { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 /* Takes the instruction set of this name, or the best one for NULL; returns the name of the one
  * that is in use then. A name that the processor lacks changes nothing. */
 const char *vl2_select(const char *name) {
-    const instruction_set *found[3] = {&vl2_portable, NULL, NULL};
+    const instruction_set *found[4] = {&vl2_portable, NULL, NULL, NULL};
     int count = 1;
 #if defined(__x86_64__)
     if (has_avx2()) found[count++] = &vl2_avx2;
     if (has_avx512()) found[count++] = &vl2_avx512;
+    if (has_bf16()) found[count++] = &vl2_avx512bf16;
 #endif
     for (int i = 0; i < count; i++) {
         if (name == NULL || strcmp(name, found[i]->name) == 0) vl2_active = found[i];
@@ -42,16 +45,18 @@ static void write_block(const float (*tile)[ROWS], int count, int64_t block, int
     }
 }
 
-static void multiply_block(const packed *weight, int64_t block, const activations *rows,
-                           int64_t count, int64_t n, char *y, int type) {
+static void multiply_blocks(const packed *weight, int64_t block, int blocks,
+                            const activations *rows, int64_t count, int64_t n, char *y, int type) {
     for (int64_t start = 0; start < count; start += TOKENS) {
         activation tokens[TOKENS];
-        float tile[TOKENS][ROWS];
+        float tile[PAIR * TOKENS][ROWS];
         int here = (int)(count - start < TOKENS ? count - start : TOKENS);
         for (int t = 0; t < here; t++) tokens[t] = row_of(rows, start + t);
-        run_tile(weight, block, tokens, here, tile);
-        write_block((const float (*)[ROWS])tile, here, block, n, y + start * n * type_size(type),
-                    type);
+        run_tile(weight, block, blocks, tokens, here, tile);
+        for (int b = 0; b < blocks; b++) {
+            write_block((const float (*)[ROWS])tile + b * TOKENS, here, block + b, n,
+                        y + start * n * type_size(type), type);
+        }
     }
 }
 
@@ -61,23 +66,42 @@ int vl2_linear(const packed *weight, int64_t n, int64_t k, const void *x, int64_
     if (!shape_is_sound(weight) || k > weight->groups * weight->group || n > weight->blocks * ROWS)
         return BAD_SHAPE;
     int64_t columns = weight->groups * weight->group, size = type_size(type);
-    int64_t pass = PASS_BYTES / columns / TOKENS * TOKENS;
+    int64_t pass = PASS_BYTES / (columns * code_size(weight->bits)) / TOKENS * TOKENS;
     if (pass < TOKENS) pass = TOKENS;
     if (pass > m) pass = m;
     activations rows;
-    if (!allocate_rows(&rows, pass, weight->groups, weight->group)) return NO_MEMORY;
+    if (!allocate_rows(&rows, pass, weight)) return NO_MEMORY;
 #pragma omp parallel num_threads(threads)
     for (int64_t start = 0; start < m; start += pass) {
         int64_t here = m - start < pass ? m - start : pass;
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < here; i++) {
-            quantise_row(&rows, i, (const char *)x + (start + i) * k * size, type, k);
+            prepare_row(&rows, i, (const char *)x + (start + i) * k * size, type, k);
         }
 #pragma omp for schedule(static)
-        for (int64_t block = 0; block < weight->blocks; block++) {
-            multiply_block(weight, block, &rows, here, n, (char *)y + start * n * size, type);
+        for (int64_t block = 0; block < weight->blocks; block += PAIR) {
+            int blocks = weight->blocks - block < PAIR ? 1 : PAIR;
+            multiply_blocks(weight, block, blocks, &rows, here, n, (char *)y + start * n * size,
+                            type);
         }
     }
     free(rows.buffer);
     return OK;
+}
+
+void vl2_products(const product *products, int count, const activations *rows, int64_t m,
+                  int threads) {
+    int64_t total = 0;
+    for (int i = 0; i < count; i++) total += (products[i].weight->blocks + PAIR - 1) / PAIR;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t index = 0; index < total; index++) {
+        const product *p = products;
+        int64_t pair = index;
+        for (; pair >= (p->weight->blocks + PAIR - 1) / PAIR; p++) {
+            pair -= (p->weight->blocks + PAIR - 1) / PAIR;
+        }
+        int64_t block = pair * PAIR;
+        int blocks = p->weight->blocks - block < PAIR ? 1 : PAIR;
+        multiply_blocks(p->weight, block, blocks, rows, m, p->n, (char *)p->out, FLOAT32);
+    }
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lanes.h"
 #include "packed.h"
 
 static inline float from_bfloat16(uint16_t value) {
@@ -32,6 +33,16 @@ static inline void load_group(const void *x, int type, int64_t start, int64_t co
         memcpy(out, (const float *)x + start, (size_t)count * 4);
     }
     for (int64_t i = count; i < group; i++) out[i] = 0.0f;
+}
+
+static void halve(const void *x, int type, int64_t k, int64_t columns, uint16_t *out) {
+    if (type == BFLOAT16) {
+        memcpy(out, x, (size_t)k * 2);
+    } else {
+        const float *values = x;
+        for (int64_t i = 0; i < k; i++) out[i] = to_bfloat16(values[i]);
+    }
+    memset(out + k, 0, (size_t)(columns - k) * 2);
 }
 
 static void quantise(const void *x, int type, int64_t k, int64_t groups, int64_t group,
@@ -94,6 +105,110 @@ static void store(const float *x, int64_t count, void *y, int type) {
         for (int64_t i = 0; i < count; i++) out[i] = to_bfloat16(x[i]);
     } else {
         memcpy(y, x, (size_t)count * 4);
+    }
+}
+
+static inline lanes higher(lanes a, lanes b) {
+    words mask = (words)(a > b);
+    return (lanes)(((words)a & mask) | ((words)b & ~mask));
+}
+
+static float soften(float *scores, int64_t seen, int64_t count, float scale, float *top,
+                    float *total, uint16_t *weights) {
+    lanes highest = all_lanes(-INFINITY), sum = all_lanes(0.0f);
+    for (int64_t i = 0; i < seen; i++) scores[i] *= scale;
+    for (int64_t i = seen; i < count; i++) scores[i] = -INFINITY;
+    for (int64_t i = 0; i < count; i += LANES) highest = higher(highest, load_lanes(scores + i));
+    float before = *top, now = before;
+    for (int i = 0; i < LANES; i++) now = highest[i] > now ? highest[i] : now;
+    if (seen > 0) {
+        for (int64_t i = 0; i < count; i++) scores[i] = exponential(scores[i] - now);
+        for (int64_t i = seen; i < count; i++) scores[i] = 0.0f;
+    } else {
+        memset(scores, 0, (size_t)count * sizeof(float));
+    }
+    for (int64_t i = 0; i < count; i += LANES) sum = sum + load_lanes(scores + i);
+    for (int64_t i = 0; i < count; i++) weights[i] = to_bfloat16(scores[i]);
+    float keep = before == now ? 1.0f : exponential(before - now);
+    *total = *total * keep + sum_lanes(sum);
+    *top = now;
+    return keep;
+}
+
+/* LANES numbers of a type from `start` on, those from `width` on taken as 0. */
+static inline lanes load_some(const void *x, int type, int64_t start, int64_t width) {
+    if (start + LANES <= width) {
+        return type == BFLOAT16 ? load_halves((const uint16_t *)x + start)
+                                : load_lanes((const float *)x + start);
+    }
+    float values[LANES];
+    load_group(x, type, start, width - start, LANES, values);
+    return load_lanes(values);
+}
+
+static void normalise(const float *x, const float *weight, float eps, int64_t width, float *out) {
+    lanes squares = all_lanes(0.0f);
+    for (int64_t i = 0; i < width; i += LANES) {
+        lanes value = load_some(x, FLOAT32, i, width);
+        squares = MULTIPLY_ADD(value, value, squares);
+    }
+    float factor = 1.0f / sqrtf(sum_lanes(squares) / (float)width + eps);
+    for (int64_t i = 0; i < width; i++) out[i] = weight[i] * (x[i] * factor);
+}
+
+static void dots(const void *rows, int type, int64_t count, int64_t stride, const float *x,
+                 int64_t width, float *out) {
+    for (int64_t row = 0; row < count; row++) {
+        const char *start = (const char *)rows + row * stride * type_size(type);
+        lanes left = all_lanes(0.0f), right = all_lanes(0.0f);
+        for (int64_t i = 0; i < width; i += 2 * LANES) {
+            left = MULTIPLY_ADD(load_some(start, type, i, width),
+                                load_some(x, FLOAT32, i, width), left);
+            if (i + LANES >= width) break;
+            right = MULTIPLY_ADD(load_some(start, type, i + LANES, width),
+                                 load_some(x, FLOAT32, i + LANES, width), right);
+        }
+        out[row] = sum_lanes(left + right);
+    }
+}
+
+static void combine(const void *rows, int type, int64_t count, int64_t stride, const float *x,
+                    int64_t width, float *out) {
+    for (int64_t i = 0; i < width; i += LANES) {
+        lanes sum = all_lanes(0.0f);
+        for (int64_t row = 0; row < count; row++) {
+            const char *start = (const char *)rows + row * stride * type_size(type);
+            sum = MULTIPLY_ADD(load_some(start, type, i, width), all_lanes(x[row]), sum);
+        }
+        float values[LANES];
+        store_lanes(values, sum);
+        memcpy(out + i, values, (size_t)(width - i < LANES ? width - i : LANES) * sizeof(float));
+    }
+}
+
+/* Two blocks of 16 bits with the vectors that there are: a word holds two columns of a row. */
+static void tile16(const packed *weight, const uint8_t *codes, int blocks,
+                   const activation *tokens, int count, float (*out)[ROWS]) {
+    const int64_t pairs = weight->groups * weight->group / 2;
+    for (int part = 0; part < blocks * ROWS; part += LANES) {
+        const uint8_t *start = codes + part / ROWS * block_bytes(weight) + part % ROWS * 4;
+        float(*here)[ROWS] = out + part / ROWS * TOKENS;
+        for (int t = 0; t < count; t += 2) {
+            const uint16_t *x = (const uint16_t *)tokens[t].codes;
+            const uint16_t *next = t + 1 < count ? (const uint16_t *)tokens[t + 1].codes : x;
+            lanes sum = all_lanes(0.0f), other = sum;
+            for (int64_t k = 0; k < pairs; k++) {
+                words both;
+                memcpy(&both, start + k * 4 * ROWS, sizeof both);
+                lanes left = (lanes)(both << 16), right = (lanes)(both & 0xffff0000u);
+                sum = MULTIPLY_ADD(left, all_lanes(from_bfloat16(x[2 * k])), sum);
+                sum = MULTIPLY_ADD(right, all_lanes(from_bfloat16(x[2 * k + 1])), sum);
+                other = MULTIPLY_ADD(left, all_lanes(from_bfloat16(next[2 * k])), other);
+                other = MULTIPLY_ADD(right, all_lanes(from_bfloat16(next[2 * k + 1])), other);
+            }
+            store_lanes(here[t] + part % ROWS, sum);
+            if (t + 1 < count) store_lanes(here[t + 1] + part % ROWS, other);
+        }
     }
 }
 

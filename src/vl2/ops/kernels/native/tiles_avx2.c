@@ -2,7 +2,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "latent_part.h"
+#include "attend.h"
 #include "rows.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -84,5 +84,6 @@ INLINE void tile(const packed *weight, const uint8_t *codes, const uint16_t *sca
 TILE(tile4, 4)
 TILE(tile8, 8)
 
-const instruction_set vl2_avx2 = {"avx2", tile4, tile8, quantise, silu_times, store, latent_part};
+const instruction_set vl2_avx2 = {"avx2",     tile4, tile8,  tile16,    quantise, halve,
+                                  silu_times, store, attend, soften, normalise, dots,     combine};
 #endif

@@ -1,8 +1,9 @@
-/* The inner loops for AVX-512 with VNNI: `vpdpbusd` multiplies 64 pairs of bytes at once. */
+/* The inner loops for AVX-512 with VNNI: `vpdpbusd` multiplies 64 pairs of bytes at once. With
+ * AVX512_BF16 too, `vdpbf16ps` multiplies 32 pairs of bfloat16 (`tiles_avx512bf16.c`). */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "latent_part.h"
+#include "attend.h"
 #include "rows.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -85,6 +86,69 @@ INLINE void tile(const packed *weight, const uint8_t *codes, const uint16_t *sca
 TILE(tile4, 4)
 TILE(tile8, 8)
 
-const instruction_set vl2_avx512 = {"avx512-vnni", tile4, tile8,      quantise,
-                                    silu_times,    store, latent_part};
+#if defined(__AVX512BF16__)
+/* `count` and `blocks` are constants where this is inlined. */
+INLINE void tile_halves(const packed *weight, const uint8_t *codes, const activation *tokens,
+                        const int count, const int blocks, float (*out)[ROWS]) {
+    const int64_t pairs = weight->groups * weight->group / 2, next = block_bytes(weight);
+    __m512 sums[PAIR][TOKENS];
+#pragma GCC unroll 2
+    for (int b = 0; b < blocks; b++) {
+#pragma GCC unroll 8
+        for (int t = 0; t < count; t++) sums[b][t] = _mm512_setzero_ps();
+    }
+    for (int64_t k = 0; k < pairs; k++) {
+        __m512bh rows[PAIR];
+#pragma GCC unroll 2
+        for (int b = 0; b < blocks; b++) {
+            rows[b] = (__m512bh)_mm512_loadu_si512(codes + b * next + k * 4 * ROWS);
+        }
+#pragma GCC unroll 8
+        for (int t = 0; t < count; t++) {
+            __m512bh x = (__m512bh)four_bytes(tokens[t].codes + 4 * k);
+#pragma GCC unroll 2
+            for (int b = 0; b < blocks; b++) sums[b][t] = _mm512_dpbf16_ps(sums[b][t], rows[b], x);
+        }
+    }
+#pragma GCC unroll 2
+    for (int b = 0; b < blocks; b++) {
+#pragma GCC unroll 8
+        for (int t = 0; t < count; t++) _mm512_storeu_ps(out[b * TOKENS + t], sums[b][t]);
+    }
+}
+
+INLINE void tiles_halves(const packed *weight, const uint8_t *codes, const activation *tokens,
+                         int count, const int blocks, float (*out)[ROWS]) {
+    if (count == 8) {
+        tile_halves(weight, codes, tokens, 8, blocks, out);
+        return;
+    }
+    int done = 0;
+    if (count & 4) {
+        tile_halves(weight, codes, tokens, 4, blocks, out);
+        done = 4;
+    }
+    if (count & 2) {
+        tile_halves(weight, codes, tokens + done, 2, blocks, out + done);
+        done += 2;
+    }
+    if (count & 1) tile_halves(weight, codes, tokens + done, 1, blocks, out + done);
+}
+
+static void bfloat16_tile(const packed *weight, const uint8_t *codes, int blocks,
+                          const activation *tokens, int count, float (*out)[ROWS]) {
+    if (blocks == 2) {
+        tiles_halves(weight, codes, tokens, count, 2, out);
+    } else {
+        tiles_halves(weight, codes, tokens, count, 1, out);
+    }
+}
+
+const instruction_set vl2_avx512bf16 = {
+    "avx512-bf16", tile4, tile8, bfloat16_tile, quantise, halve, silu_times, store,
+    attend, soften, normalise, dots, combine};
+#else
+const instruction_set vl2_avx512 = {"avx512-vnni", tile4, tile8,  tile16,    quantise, halve,
+                                    silu_times,    store, attend, soften, normalise, dots,     combine};
+#endif
 #endif

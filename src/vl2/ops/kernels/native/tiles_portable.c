@@ -1,5 +1,5 @@
 /* The inner loops in plain C: for every processor, and the reference for the others. */
-#include "latent_part.h"
+#include "attend.h"
 #include "rows.h"
 
 static void tile(const packed *weight, const uint8_t *codes, const uint16_t *scales,
@@ -43,5 +43,5 @@ static void tile8(const packed *weight, const uint8_t *codes, const uint16_t *sc
     tile(weight, codes, scales, tokens, count, out, 8);
 }
 
-const instruction_set vl2_portable = {"portable", tile4, tile8,      quantise,
-                                      silu_times, store, latent_part};
+const instruction_set vl2_portable = {"portable", tile4,  tile8,     tile16, quantise, halve,
+                                      silu_times, store,  attend,    soften, normalise, dots, combine};
