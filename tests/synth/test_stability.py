@@ -16,14 +16,15 @@ KINDS = ("shapes", "text", "both", "one", "page")
 def digest(samples: list[Sample]) -> str:
     found = hashlib.sha256()
     for of in samples:
-        found.update(repr(of.image.size).encode())
-        found.update(of.image.tobytes())
-        for thing in of.things:
+        (scene,) = of.scenes
+        found.update(repr(scene.image.size).encode())
+        found.update(scene.image.tobytes())
+        for thing in scene.things:
             corners = (thing.x1, thing.y1, thing.x2, thing.y2)
             found.update(repr((thing.kind, thing.colour, thing.name, corners)).encode())
         for turn in of.turns:
             found.update(repr((turn.task, turn.question, turn.answer)).encode())
-        found.update(repr(of.characters).encode())
+        found.update(repr(scene.characters).encode())
     return found.hexdigest()
 
 
