@@ -2,9 +2,9 @@
 
 import functools
 import random
-from collections.abc import Callable
+from typing import Protocol
 
-from vl2.synth import questions
+from vl2.synth import forms, paragraphs, questions, receipts, tables
 from vl2.synth.drawn import Drawn
 from vl2.synth.scene import Kind, scene
 from vl2.synth.view import View, view_of
@@ -15,11 +15,18 @@ KINDS: dict[str, float] = {
     "both": 0.25,
     "one": 0.0,
     "page": 0.0,
+    "paragraph": 0.0,
+    "small_print": 0.0,
+    "receipt": 0.0,
+    "form": 0.0,
+    "table": 0.0,
 }
 """The kinds of samples, and how often each is drawn where nothing else is said. Those at 0 must be
 asked for: what the others give for a seed stays what it was when models were trained on them."""
 
-_Draw = Callable[[random.Random, bool], Drawn | None]
+
+class _Draw(Protocol):
+    def __call__(self, rng: random.Random, *, held_out: bool) -> Drawn | None: ...
 
 
 def _opening(view: View, rng: random.Random) -> list[str]:
@@ -33,7 +40,7 @@ def _opening(view: View, rng: random.Random) -> list[str]:
 def _of_things(kind: Kind) -> _Draw:
     """Draws shapes and strings that lie about."""
 
-    def draw(rng: random.Random, held_out: bool) -> Drawn | None:
+    def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
         drawn = scene(rng, kind, held_out=held_out)
         if drawn is None:
             return None
@@ -46,6 +53,11 @@ def _of_things(kind: Kind) -> _Draw:
 
 _DRAW: dict[str, _Draw] = {
     **{kind: _of_things(kind) for kind in ("shapes", "text", "both", "one", "page")},
+    "paragraph": paragraphs.draw,
+    "small_print": paragraphs.draw_small,
+    "receipt": receipts.draw,
+    "form": forms.draw,
+    "table": tables.draw,
 }
 
 
@@ -59,6 +71,6 @@ def draw(rng: random.Random, kinds: dict[str, float], *, held_out: bool) -> Draw
     """
     while True:
         kind = rng.choices(tuple(kinds), tuple(kinds.values()))[0]
-        drawn = _DRAW[kind](rng, held_out)
+        drawn = _DRAW[kind](rng, held_out=held_out)
         if drawn is not None:
             return drawn

@@ -32,6 +32,12 @@ TASK_WEIGHTS: dict[str, float] = {
     "listing": 0.5,
     "places": 0.5,
     "grounded_caption": 0.7,
+    "paragraph": 1.0,
+    "small_text": 1.0,
+    "receipt": 1.0,
+    "form": 1.0,
+    "cell": 1.0,
+    "table_markdown": 0.3,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
 
@@ -51,6 +57,8 @@ _GIVES_AWAY = frozenset(
         "grounded_caption",
     )
 )
+
+_TELLS_ALL = ("paragraph", "table_markdown", "story")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +174,11 @@ def _matter(turn: Turn) -> tuple[str, str]:
 def _rank(rng: random.Random, turn: Turn) -> float:
     """Where a turn goes in the conversation: a chance, with what gives answers away later.
 
-    A turn that quotes a printed string comes after all reading.
+    A turn that quotes a printed string comes after all reading, and one that tells all at the end.
     """
     rank = rng.random()
+    if turn.task in _TELLS_ALL:
+        return rank + 2
     if turn.task in _READING:
         return rank
     if '"' in turn.question or '"' in turn.answer:
