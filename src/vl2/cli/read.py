@@ -92,7 +92,7 @@ def command(
     ] = 30.0,
     page_memory: Annotated[
         str, typer.Option(metavar="SIZE", help="Memory that rendering a page may take.")
-    ] = "1GB",
+    ] = "2GB",
     max_pages: Annotated[
         int, typer.Option(metavar="N", help="Pages that are read of one document.")
     ] = 2000,

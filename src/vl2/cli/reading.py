@@ -88,23 +88,32 @@ def limits(seconds: float, memory: str, pages: int) -> Limits:
 
 def read(wish: Wish) -> list[Outcome]:
     """Read what is new, and write index and report."""
+    from vl2.documents.offline import no_network
+
+    _check_engine(wish)
+    terminal.check_placement(wish.device, wish.dtype, wish.memory)
+    with no_network() if wish.offline else contextlib.nullcontext():
+        return _read(wish)
+
+
+def _read(wish: Wish) -> list[Outcome]:
+    from vl2.documents.files import held
     from vl2.documents.index import write_index
     from vl2.documents.run import plan, run
     from vl2.documents.sources import find
 
-    _check_engine(wish)
-    terminal.check_placement(wish.device, wish.dtype, wish.memory)
     paths = find(wish.inputs, skip=wish.out)
     _check_pdfs(paths)
     settings = _settings(wish)
     _make_folder(wish.out)
-    planned = plan(paths, settings, wish.out, again=wish.retry)
-    if planned.jobs:
-        with _desk(wish, settings, len(planned.jobs)) as (desk, on_document):
-            outcomes = run(planned, desk.read, wish.parallel, on_document)
-    else:
-        outcomes = run(planned, _not_called, 1)
-    write_index(wish.out, outcomes)
+    with held(wish.out):
+        planned = plan(paths, settings, wish.out, again=wish.retry)
+        if planned.jobs:
+            with _desk(wish, settings, len(planned.jobs)) as (desk, on_document):
+                outcomes = run(planned, desk.read, wish.parallel, on_document)
+        else:
+            outcomes = run(planned, _not_called, 1)
+        write_index(wish.out, outcomes)
     return outcomes
 
 
@@ -119,12 +128,8 @@ def _check_engine(wish: Wish) -> None:
         raise InputError(f"--engine {wish.engine} needs --url, such as http://localhost:8000/v1.")
     if wish.engine == "local" and wish.url is not None:
         raise InputError("--url needs --engine openai or vllm: a local model has no address.")
-    if wish.offline:
-        if wish.engine in SERVERS:
-            raise InputError(f"--offline forbids --engine {wish.engine}, which uses the network.")
-        from vl2.documents.offline import forbid_network
-
-        forbid_network()
+    if wish.offline and wish.engine in SERVERS:
+        raise InputError(f"--offline forbids --engine {wish.engine}, which uses the network.")
 
 
 def _check_pdfs(paths: Sequence[Path]) -> None:

@@ -30,16 +30,20 @@ from vl2.documents.rendering.renderer import (
     Renderer,
     Sheet,
 )
+from vl2.documents.rendering.room import Room
 from vl2.documents.results import Outcome, PageResult, outcome_of
 from vl2.documents.settings import Settings
 from vl2.documents.sources import is_pdf
 from vl2.documents.writing import Whole, write_result
-from vl2.errors import VL2Error
+from vl2.errors import EngineError, VL2Error
 
 DOCUMENTS = "documents"
 """The folder in which each document has one."""
 
 PAGES = ".pages"
+PIXELS_HELD = 200_000_000
+"""Pixels of pages that wait or are read, at 3 bytes each; one larger page is let in alone."""
+
 _COPY_SIDE, _COPY_LONGEST = 1000, 8000
 _COPY_QUALITY = 80
 
@@ -100,7 +104,8 @@ class Desk:
         self._limits, self._copies, self._on_page = limits or Limits(), copies, on_page
         self._pool = ThreadPoolExecutor(parallel)
         # Pages wait for their turn as pictures; twice as many as are read keep the reader busy.
-        self._room = threading.BoundedSemaphore(2 * parallel)
+        self._room = Room(2 * parallel, PIXELS_HELD)
+        self._closed = threading.Event()
         self._all = [Renderer(self._limits) for _ in range(renderers)]
         self._idle: queue.SimpleQueue[Renderer] = queue.SimpleQueue()
         for renderer in self._all:
@@ -120,7 +125,9 @@ class Desk:
         try:
             count, pages = self._pages(job, place)
         except DocumentError as problem:
-            error = f"{job.path.name}: {problem}."
+            error = _sentence(problem)
+        if self._closed.is_set():
+            raise EngineError("The desk was closed before the document was read.")
         whole = Whole(job.path.name, job.digest, count, pages, error)
         result = write_result(place, whole, self._settings, self._reader.identity)
         shutil.rmtree(place / PAGES, ignore_errors=True)
@@ -128,6 +135,8 @@ class Desk:
 
     def close(self) -> None:
         """End the processes and the reader; what is being read fails."""
+        self._closed.set()
+        self._room.close()
         self._reader.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for renderer in self._all:
@@ -178,15 +187,15 @@ class Desk:
                 waiting.append(_done(kept))
                 self._on_page()
                 continue
-            self._room.acquire()
             try:
                 sheet = renderer.page(number - 1, self._settings.dpi)
             except PageError as problem:
-                self._room.release()
+                # Not kept for another time, when the machine may have more to give.
                 lost += isinstance(problem, LostPageError)
-                page = PageResult(number, error=f"{problem}.")
-                waiting.append(_done(self._keep(case, page)))
+                waiting.append(_done(PageResult(number, error=_sentence(problem))))
+                self._on_page()
             else:
+                self._room.enter(sheet.pixels)
                 waiting.append(self._pool.submit(self._read, case, number, sheet))
         return waiting
 
@@ -205,12 +214,17 @@ class Desk:
             case.failed.set()
             raise
         finally:
-            self._room.release()
+            self._room.leave(sheet.pixels)
 
     def _keep(self, case: _Case, page: PageResult) -> PageResult:
         files.write_json(_page_file(case.place, page.page), page.as_dict())
         self._on_page()
         return page
+
+
+def _sentence(problem: VL2Error) -> str:
+    text = str(problem).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _checked(path: Path, limits: Limits) -> bool:

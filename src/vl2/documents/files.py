@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_PART = ".part"
+from vl2.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
+
+_PART, _LOCK = ".part", ".lock"
 
 
 @contextmanager
@@ -47,6 +54,29 @@ def read_json(path: Path, check: Callable[[Any], bool] = bool) -> Any:  # noqa: 
     except (OSError, ValueError, RecursionError):
         return None
     return value if check(value) else None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine out of a folder of results, where it can be locked.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another run writes to {str(folder)!r}: wait for it, or name another folder."
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # of some network file systems
+                raise
+        yield
 
 
 def clear_parts(folder: Path) -> None:

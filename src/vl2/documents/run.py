@@ -105,20 +105,20 @@ def run(
 
 def _read_all(jobs: Iterable[Job], read: Read, parallel: int) -> Iterator[Outcome]:
     failures = _Failures()
-    with ThreadPoolExecutor(parallel) as pool:
-        working: set[Future[Outcome]] = set()
-        try:
-            for job in jobs:
-                working.add(pool.submit(_attempt, job, read, failures))
-                if len(working) >= 2 * parallel:
-                    finished, working = wait(working, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            while working:
+    pool = ThreadPoolExecutor(parallel)
+    working: set[Future[Outcome]] = set()
+    try:
+        for job in jobs:
+            working.add(pool.submit(_attempt, job, read, failures))
+            if len(working) >= 2 * parallel:
                 finished, working = wait(working, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in finished)
-        finally:
-            for future in working:
-                future.cancel()
+        while working:
+            finished, working = wait(working, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in finished)
+    finally:
+        # Documents that are being read are not waited for: closing the desk ends them.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Failures:

@@ -16,9 +16,10 @@ from typing import Any, BinaryIO, Protocol
 
 import PIL.Image
 
+from vl2.documents.offline import no_network
 from vl2.documents.rendering.confinement import allow_processor, confine
 from vl2.errors import VL2Error
-from vl2.processing.images import open_image
+from vl2.processing.images import DEFAULT_LIMITS, open_image
 
 MAX_TEXT = 500_000
 """Characters of a page's text layer that are looked at."""
@@ -26,6 +27,10 @@ MAX_TEXT = 500_000
 _MAX_OBJECTS = 5000
 _POINTS = 72
 _TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+class UnopenedError(VL2Error):
+    """A PDF that PDFium does not open."""
 
 
 class Opened(Protocol):
@@ -49,7 +54,8 @@ class Pictures:
     def page(self, index: int, dpi: float, pixels: int) -> tuple[PIL.Image.Image, str | None]:
         """A frame upright and in RGB; pictures have their own resolution and no text layer."""
         if self._frames is None:
-            return open_image(self._path), None
+            with Path(self._path).open("rb") as file:
+                return open_image(file.read(DEFAULT_LIMITS.max_bytes + 1)), None
         self._frames.seek(index)
         return open_image(self._frames), None
 
@@ -61,7 +67,10 @@ class Pdf:
         import pypdfium2
 
         self._library = pypdfium2
-        self._pdf = pypdfium2.PdfDocument(path)
+        try:
+            self._pdf = pypdfium2.PdfDocument(path)
+        except pypdfium2.PdfiumError as error:
+            raise UnopenedError(_why_closed(path, str(error))) from error
         self._pdf.init_forms()
         self.count = len(self._pdf)
 
@@ -110,6 +119,11 @@ def main() -> None:
     os.dup2(2, 1)
     PIL.Image.init()
     confine(int(sys.argv[1]))
+    with no_network():
+        _serve(answers)
+
+
+def _serve(answers: BinaryIO) -> None:
     opened: Opened | None = None
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -125,7 +139,7 @@ def main() -> None:
         except MemoryError:
             os._exit(1)  # whoever asked tries once more, in a process that has all its memory
         except VL2Error as error:
-            _answer(answers, {"error": str(error)})
+            _answer(answers, {"error": str(error).rstrip(".")})
         except (OSError, ValueError, RuntimeError, LookupError, EOFError, SyntaxError) as error:
             _answer(answers, {"error": _reason(error)})
 
@@ -138,9 +152,26 @@ def _answer(answers: BinaryIO, header: dict[str, Any], pixels: bytes = b"") -> N
 
 def _reason(error: Exception) -> str:
     said = " ".join(str(error).split())[:300] or type(error).__name__
-    if "password" in said.lower():
-        return "it is encrypted: save a copy without a password"
     return f"it is broken or incomplete ({said})"
+
+
+def _why_closed(path: str, said: str) -> str:
+    """Why PDFium refused a file; its own word may be that of a file before."""
+    if _holds(path, b"/Encrypt"):
+        return "it is encrypted: save a copy without a password"
+    if "Success" in said or "password" in said:
+        return "it has no pages"
+    return "it is broken or incomplete"
+
+
+def _holds(path: str, mark: bytes) -> bool:
+    before = b""
+    with Path(path).open("rb") as file:
+        while data := file.read(2**20):
+            if mark in before + data:
+                return True
+            before = data[-len(mark) :]
+    return False
 
 
 def _tiff(path: str) -> PIL.Image.Image | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vl2.documents.offline import forbid_network
-
 if sys.platform != "win32":
     import resource
 
@@ -14,12 +12,11 @@ _STATM = Path("/proc/self/statm")
 
 
 def confine(memory: int) -> None:
-    """Give up files to write, sockets, and memory beyond `memory` bytes more than now.
+    """Give up files to write, and memory beyond `memory` bytes more than now.
 
     Memory is held by the limit on the address space, which only Linux keeps; Windows has none of
-    these limits but the sockets.
+    these limits.
     """
-    forbid_network()
     if sys.platform == "win32":
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

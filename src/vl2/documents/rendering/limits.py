@@ -22,7 +22,7 @@ class Limits:
     """
 
     seconds: float = 30.0
-    memory: int = 2**30
+    memory: int = 2 * 2**30
     pixels: int = 40_000_000
     pages: int = 2000
     bytes: int = 2 * 2**30

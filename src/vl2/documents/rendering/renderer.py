@@ -46,6 +46,11 @@ class Sheet:
     picture: PIL.Image.Image
     text: str | None
 
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.picture.width * self.picture.height
+
 
 class Renderer:
     """Opens one document at a time, in a process that is replaced when it fails.
