@@ -4,7 +4,7 @@ import functools
 import random
 from typing import Protocol
 
-from vl2.synth import forms, paragraphs, questions, receipts, tables
+from vl2.synth import bars, curves, forms, paragraphs, pies, questions, receipts, tables
 from vl2.synth.drawn import Drawn
 from vl2.synth.scene import Kind, scene
 from vl2.synth.view import View, view_of
@@ -20,6 +20,9 @@ KINDS: dict[str, float] = {
     "receipt": 0.0,
     "form": 0.0,
     "table": 0.0,
+    "bar_chart": 0.0,
+    "line_chart": 0.0,
+    "pie_chart": 0.0,
 }
 """The kinds of samples, and how often each is drawn where nothing else is said. Those at 0 must be
 asked for: what the others give for a seed stays what it was when models were trained on them."""
@@ -58,6 +61,9 @@ _DRAW: dict[str, _Draw] = {
     "receipt": receipts.draw,
     "form": forms.draw,
     "table": tables.draw,
+    "bar_chart": bars.draw,
+    "line_chart": curves.draw,
+    "pie_chart": pies.draw,
 }
 
 

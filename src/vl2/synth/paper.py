@@ -86,6 +86,12 @@ def shade(colour: RGB, by: float) -> RGB:
     return r, g, b
 
 
+def mixed(paper: RGB, ink: RGB, share: float) -> RGB:
+    """A colour between that of the paper and, by a share of the way, that of the ink."""
+    r, g, b = (round(p + share * (i - p)) for p, i in zip(paper, ink, strict=True))
+    return r, g, b
+
+
 class Press:
     """A sheet of paper that is printed on in one ink.
 

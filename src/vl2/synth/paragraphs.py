@@ -3,13 +3,13 @@
 import functools
 import random
 
-from vl2.synth import templates, topics
+from vl2.synth import strings, templates, topics
 from vl2.synth.backgrounds import background
 from vl2.synth.drawn import Drawn, Question
 from vl2.synth.fonts import FONTS, HELD_OUT_FONTS, GlyphSet, glyph_set
 from vl2.synth.layouts import layout
 from vl2.synth.painter import SMALLEST_LETTER, Painter, apt_colours, line_of
-from vl2.synth.paper import Press, is_legible, style, widest, width_of
+from vl2.synth.paper import Press, is_legible, mixed, style, widest, width_of
 from vl2.synth.scene import add_shapes
 
 FEATURES = {
@@ -82,19 +82,10 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
     for i, line in enumerate(lines):
         base = top + i * pitch + size
         if features["paper"] == "ruled":
-            press.pen.line((0, base + 3, width, base + 3), fill=_faint(press))
+            press.pen.line((0, base + 3, width, base + 3), fill=mixed(looks.paper, press.ink, 0.2))
         press.write(line, x + (indent if i == 0 else 0), base, align=align)
     whole = f"{title} {text}" if has_title else text
     return Drawn((press.scene(),), {"paragraph": functools.partial(_read, whole)})
-
-
-def _faint(press: Press) -> tuple[int, int, int]:
-    """A colour between paper and ink, nearer to the paper."""
-    r, g, b = (
-        round(0.8 * paper + 0.2 * ink)
-        for paper, ink in zip(press.style.paper, press.ink, strict=True)
-    )
-    return r, g, b
 
 
 def _read(text: str, rng: random.Random) -> Question:
@@ -108,7 +99,7 @@ def draw_small(rng: random.Random, *, held_out: bool) -> Drawn | None:
     letters = _small_letters(rng, painter.scale, held_out)
     if letters is None:
         return None
-    words = topics.pick(rng, "words", rng.randint(1, 4), held_out=held_out, longest=7)
+    words = [strings.word(rng, held_out=held_out) for _ in range(rng.randint(1, 4))]
     lines = [line_of(word, letters) for word in words]
     colour = rng.choice(apt_colours(painter.behind.colours, text=True))
     if not painter.lines(lines, colour, spacing=rng.uniform(0.5, 1.2)):

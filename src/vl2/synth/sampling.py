@@ -38,6 +38,9 @@ TASK_WEIGHTS: dict[str, float] = {
     "form": 1.0,
     "cell": 1.0,
     "table_markdown": 0.3,
+    "chart_value": 1.0,
+    "chart_largest": 0.5,
+    "chart_difference": 0.5,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
 
