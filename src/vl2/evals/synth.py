@@ -21,6 +21,9 @@ from vl2.synth.evaluation import heldout
 from vl2.synth.sampling import Sample, Turn
 
 MAX_NEW_TOKENS = 96
+_LONG_ANSWERS = {"paragraph": 320, "table_markdown": 320}
+"""Tokens of an answer at most, where more is asked for than what is usual."""
+
 _MISSES_KEPT = 12
 
 
@@ -109,7 +112,8 @@ def _answer(
 ) -> list[str]:
     """Greedy replies to one question about each sample."""
     inputs = processor.collate([_prompt(processor, *item) for item in batch]).to(model.device)
-    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
+    most = max(_LONG_ANSWERS.get(turn.task, MAX_NEW_TOKENS) for _, turn in batch)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=most)
     replies = tokens[:, inputs["input_ids"].shape[1] :]
     return [_text(processor, reply) for reply in replies]
 

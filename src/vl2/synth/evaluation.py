@@ -21,7 +21,7 @@ EVALUATED: tuple[str, ...] = (
     "locate_absent",
     "caption",
 )
-"""The tasks that a model is measured on by default."""
+"""The tasks that a model is measured on by default; every other one can be asked for by name."""
 
 _KINDS_OF_TASK: dict[str, tuple[str, ...]] = {
     "shape": ("shapes", "both"),
@@ -33,6 +33,21 @@ _KINDS_OF_TASK: dict[str, tuple[str, ...]] = {
     "no_text": ("shapes",),
     "locate_several": ("shapes", "both"),
     "locate_absent": ("shapes", "both"),
+    "paragraph": ("paragraph",),
+    "small_text": ("small_print",),
+    "receipt": ("receipt",),
+    "form": ("form",),
+    "cell": ("table",),
+    "table_markdown": ("table",),
+    "chart_value": ("bar_chart", "line_chart", "pie_chart"),
+    "chart_largest": ("bar_chart", "line_chart", "pie_chart"),
+    "chart_difference": ("bar_chart", "line_chart", "pie_chart"),
+    "in_context": ("pair",),
+    "which_picture": ("album",),
+    "count_pictures": ("album",),
+    "in_picture": ("album",),
+    "story": ("story",),
+    "text_only": ("talk",),
 }
 
 

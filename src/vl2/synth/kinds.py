@@ -4,7 +4,20 @@ import functools
 import random
 from typing import Protocol
 
-from vl2.synth import bars, curves, forms, paragraphs, pies, questions, receipts, tables
+from vl2.synth import (
+    albums,
+    bars,
+    curves,
+    forms,
+    pairs,
+    paragraphs,
+    pies,
+    questions,
+    receipts,
+    stories,
+    tables,
+    talk,
+)
 from vl2.synth.drawn import Drawn
 from vl2.synth.scene import Kind, scene
 from vl2.synth.view import View, view_of
@@ -23,6 +36,10 @@ KINDS: dict[str, float] = {
     "bar_chart": 0.0,
     "line_chart": 0.0,
     "pie_chart": 0.0,
+    "pair": 0.0,
+    "album": 0.0,
+    "story": 0.0,
+    "talk": 0.0,
 }
 """The kinds of samples, and how often each is drawn where nothing else is said. Those at 0 must be
 asked for: what the others give for a seed stays what it was when models were trained on them."""
@@ -64,6 +81,10 @@ _DRAW: dict[str, _Draw] = {
     "bar_chart": bars.draw,
     "line_chart": curves.draw,
     "pie_chart": pies.draw,
+    "pair": pairs.draw,
+    "album": albums.draw,
+    "story": stories.draw,
+    "talk": talk.draw,
 }
 
 

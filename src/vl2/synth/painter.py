@@ -131,13 +131,22 @@ class Painter:
         return True
 
     def shape_at(
-        self, shape: str, value: RGB, colour: str, size: float, x: float, y: float
+        self, shape: str, colour: tuple[str, RGB], size: float, centre: tuple[float, float]
     ) -> None:
-        """Draws a filled, upright shape `size` pixels long around a point that is free."""
+        """Draws a filled, upright shape around a point, which the caller knows to be free.
+
+        Args:
+            shape: Its name.
+            colour: The name of its colour, and the shade.
+            size: Its length in pixels.
+            centre: The middle of its box.
+        """
         corners, width, height = shapes.turned(shape, size, 0.0)
-        left, top = round(x - width / 2), round(y - height / 2)
-        self.behind.image.paste(value, (left, top), shapes.mask(shape, corners, None))
-        self.things.append(Thing("shape", colour, shape, left, top, left + width, top + height))
+        left, top = round(centre[0] - width / 2), round(centre[1] - height / 2)
+        mask = shapes.mask(shape, corners, None)
+        self.behind.image.paste(colour[1], (left, top), mask)
+        thing = Thing("shape", colour[0], shape, left, top, left + width, top + height)
+        self.things.append(thing)
 
     def lines(
         self, lines: list[Line], colour: str, *, spacing: float = 0.0, plate: RGB | None = None

@@ -41,6 +41,12 @@ TASK_WEIGHTS: dict[str, float] = {
     "chart_value": 1.0,
     "chart_largest": 0.5,
     "chart_difference": 0.5,
+    "in_context": 1.0,
+    "which_picture": 1.0,
+    "count_pictures": 1.0,
+    "in_picture": 1.0,
+    "story": 1.0,
+    "text_only": 1.0,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
 
@@ -61,7 +67,7 @@ _GIVES_AWAY = frozenset(
     )
 )
 
-_TELLS_ALL = ("paragraph", "table_markdown", "story")
+_TELLS_ALL = ("paragraph", "table_markdown", "in_picture", "story")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ def _matter(turn: Turn) -> tuple[str, str]:
 
     Most answers tell the matter apart; for the others the words after the wording do.
     """
-    if turn.task in ("relation", "existence"):
+    if turn.task in ("relation", "existence", "count_pictures", "text_only"):
         return turn.task, turn.question
     if turn.task == "counting":
         things = turn.question.removeprefix("How many ").removeprefix("Count the ")

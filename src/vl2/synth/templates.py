@@ -127,8 +127,8 @@ DIFFERENCE: ONE = (
 IN_CONTEXT: ONE = (
     "<|grounding|>In the first image, an object within the red rectangle is marked. Locate the "
     "object of the same category in the second image.",
-    "<|grounding|>The first image shows {one}. Please identify the object of the same category "
-    "in the second image.",
+    "<|grounding|>The first image shows an object within the red rectangle. Please identify the "
+    "object of the same category in the second image.",
 )
 ORDINALS = ("first", "second", "third", "fourth")
 WHICH_PICTURE: ONE = ("Which picture shows {one}?", "In which picture is {one}?")
