@@ -11,6 +11,7 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/ci.txt $(PIP_ARGS)
 PICTURE := src/vl2/assets/pictures/shapes.png
 OUTPUT  := output
+KIT     ?= $(VENV)-vlmevalkit/kit
 
 .PHONY: help run test check format clean lane-lmms-eval lane-vlmevalkit
 
@@ -39,14 +40,14 @@ format: $(VENV)/dev.stamp ## Rewrite the code as ruff wants it
 
 lane-lmms-eval: ## Run lmms-eval on a local task, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-lmms-eval
-	$(VENV)-lmms-eval/bin/python -m pip install --quiet $(PIP_ARGS) . lmms-eval
-	$(VENV)-lmms-eval/bin/python tests/lanes/lmms_eval_lane.py
+	$(VENV)-lmms-eval/bin/python -m pip install --quiet $(PIP_ARGS) . lmms-eval pytest pytest-timeout
+	$(VENV)-lmms-eval/bin/python -m pytest -q tests/lanes/test_lmms_eval.py
 
-lane-vlmevalkit: ## Run VLMEvalKit on a local file, in an environment of its own
+lane-vlmevalkit: ## Run VLMEvalKit on a local file, in an environment of its own; KIT names a checkout
 	$(PYTHON) -m venv $(VENV)-vlmevalkit
-	test -d $(VENV)-vlmevalkit/kit || git clone --depth 1 https://github.com/open-compass/VLMEvalKit $(VENV)-vlmevalkit/kit
-	$(VENV)-vlmevalkit/bin/python -m pip install --quiet $(PIP_ARGS) . -r $(VENV)-vlmevalkit/kit/requirements.txt
-	$(VENV)-vlmevalkit/bin/python tests/lanes/vlmevalkit_lane.py $(VENV)-vlmevalkit/kit
+	test -d $(KIT) || git clone --depth 1 https://github.com/open-compass/VLMEvalKit $(KIT)
+	$(VENV)-vlmevalkit/bin/python -m pip install --quiet $(PIP_ARGS) . pytest pytest-timeout -r $(KIT)/requirements.txt
+	VLMEVALKIT=$(KIT) $(VENV)-vlmevalkit/bin/python -m pytest -q tests/lanes/test_vlmevalkit.py
 
 clean: ## Remove the environment and what the commands wrote
 	rm -rf $(VENV) $(VENV)-lmms-eval $(VENV)-vlmevalkit $(OUTPUT) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

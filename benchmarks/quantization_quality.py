@@ -113,7 +113,7 @@ def _plans(
 
 def _told(sample: object, turn: object) -> list[dict]:
     return [
-        {"role": "user", "content": f"<image>\n{turn.question}", "images": [sample.image]},
+        {"role": "user", "content": f"<image>\n{turn.question}", "images": sample.images},
         {"role": "assistant", "content": turn.answer},
     ]
 
@@ -123,7 +123,7 @@ def _other_pictures(processor: object) -> Iterator[dict]:
     for seed in range(CALIBRATION):
         drawn = sample(seed)
         if drawn.turns:
-            conversation = as_conversation(messages(drawn), [drawn.image])
+            conversation = as_conversation(messages(drawn), drawn.images)
             yield processor.collate([processor.encode(conversation, generate=False)])
 
 

@@ -5,10 +5,13 @@
 prints the tables of docs/guide/training.md. Memory and traffic are those of `vl2 train --plan`. The
 balance is that of a mixture drawn from a seed: 30 % text alone, else one to three pictures of any
 shape between 200 and 2000 pixels with some text (paper, section 4.1), packed and dealt as training
-does it, beside rows that are filled and handed out as they come.
+does it, beside rows that are filled and handed out as they come. The last tables are for devices
+that have only one row of a step each, with and without `level_steps`, and for rows not packed.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
 from vl2.processing.tiling import Tiling
 from vl2.train.measure import Sizes
-from vl2.train.packing import Cost, Packing, deal, slowest_over_mean
+from vl2.train.packing import Cost, Packing, deal, level, slowest_over_mean
 from vl2.train.plan import make_plan
 from vl2.train.recipe import load_recipe
 
@@ -77,6 +80,35 @@ def balance(sizes: Sizes, cost: Cost, devices: int, rows: int) -> tuple[float, f
     return found[0], found[1], found[2], found[3]
 
 
+def single_rows(sizes: Sizes) -> str:
+    """Slowest over mean where each device has one row of a step, as a table in Markdown."""
+    told = [
+        "| GPUs, one row each | naive | ours | ours, `level_steps=8` |",
+        "|---:|---:|---:|---:|",
+    ]
+    for shape, devices in itertools.product(("tiny", "base"), (64, 512)):
+        cost, rows = Cost.of(model_sizes(released_config(shape))), 8 * devices
+        packing = Packing(lambda index: index % DOCUMENTS, sizes, CONTEXT, cost)
+        naive = cost(*np.array(naive_rows(sizes, rows)).T).tolist()
+        ours = cost(*np.array([packing.size(row) for row in range(rows)]).T).tolist()
+        levelled = [ours[row] for row in level(ours, 8, 0)]
+        values = (slowest_over_mean(costs, devices, 1) for costs in (naive, ours, levelled))
+        told.append(f"| {devices}, {shape} | {' | '.join(f'{value:.2f}' for value in values)} |")
+    return "\n".join(told)
+
+
+def unpacked_rows(sizes: Sizes) -> str:
+    """Slowest over mean of 256 conversations, each a row of its own, as a table in Markdown."""
+    cost, some = Cost.of(model_sizes(released_config("base"))), np.flatnonzero(sizes.tokens)[:256]
+    costs = cost(sizes.tokens[some], sizes.tiles[some]).tolist()
+    told = ["| GPUs, 256 rows not packed | naive | ours |", "|---:|---:|---:|"]
+    for devices in (8, 32, 64):
+        dealt = [costs[row] for row in deal(costs, devices, 1)]
+        naive, ours = (slowest_over_mean(found, devices, 1) for found in (costs, dealt))
+        told.append(f"| {devices}, base | {naive:.2f} | {ours:.2f} |")
+    return "\n".join(told)
+
+
 def tables() -> str:
     """The tables, in Markdown."""
     config, sizes = released_config("base"), mixture()
@@ -102,7 +134,8 @@ def tables() -> str:
         traffic.append(f"| {devices} | {values} |")
         naive, loose, ours, filled = balance(sizes, cost, devices, plan.rows)
         even.append(f"| {devices} | {naive:.2f} | {loose:.0%} | {ours:.3f} | {filled:.0%} |")
-    return "\n\n".join("\n".join(table) for table in (memory, traffic, even))
+    planned = ("\n".join(table) for table in (memory, traffic, even))
+    return "\n\n".join([*planned, single_rows(sizes), unpacked_rows(sizes)])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ change of precision alone would do.
 
     python benchmarks/vision_tower_variants.py --out benchmarks/results
 
-takes some minutes of one CPU core and writes a dated file; `--gains 1 2` does it twice, with larger
+takes some minutes of one CPU core and writes two dated files, the numbers (JSON) and a page; called
+again on that day it goes on with what the numbers lack. `--gains 1 2` does it twice, with larger
 matrices too. `--width 64 --layers 2 --tiles 1` tries it quickly. Random weights say how strongly
 the architecture reacts, not what the released weights lose; the file says so.
 """
@@ -22,10 +23,13 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
+import json
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -40,6 +44,9 @@ from vl2.processing.tiling import Tiling
 PICTURES = Path(vl2.__file__).parent / "assets" / "pictures"
 POSITIONS = ("white", "smooth")
 ADAPTOR_WIDTH = 1280
+
+Results = list[dict[str, Any]]
+"""For each kind of positions and gain, the distances of each variant, as JSON holds them."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +178,7 @@ def some_tiles(count: int) -> torch.Tensor:
 
 def measure(
     width: int, layers: int, tiles: torch.Tensor, positions: str, gain: float, seed: int = 0
-) -> list[tuple[str, Distance, Distance]]:
+) -> Results:
     """Compares all variants on one random tower: patches, and tokens after the adaptor."""
     tower = random_tower(width, layers, positions, gain, seed)
     config = DeepseekVLV2ProjectorConfig(input_dim=width, n_embed=ADAPTOR_WIDTH)
@@ -193,18 +200,26 @@ def measure(
         found = tower(tiles)
         yardstick = distance(reference, found), distance(tokens, projector(found))
         rows.append(("yardstick: the right tower in bfloat16", *yardstick))
-    return rows
+    return [
+        {
+            "positions": positions,
+            "gain": gain,
+            "variant": name,
+            "patches": asdict(of_patches),
+            "tokens": asdict(of_tokens),
+        }
+        for name, of_patches, of_tokens in rows
+    ]
 
 
-def report(results: dict[tuple[str, float], list], width: int, layers: int, tiles: int) -> str:
+def report(results: Results, settings: dict[str, Any]) -> str:
     """A dated page of what was found."""
-    today = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
     lines = [
-        f"# Two vision towers compared, {today}",
+        f"# Two vision towers compared, {settings['date']}",
         "",
-        f"`benchmarks/vision_tower_variants.py`: random weights, {width} wide, {layers} layers, "
-        f"{tiles} tiles of the bundled pictures, float32, {platform.machine()}, "
-        f"torch {torch.__version__}.",
+        f"`benchmarks/vision_tower_variants.py`: random weights, {settings['width']} wide, "
+        f"{settings['layers']} layers, {settings['tiles']} tiles of the bundled pictures, float32, "
+        f"{settings['machine']}, torch {settings['torch']}.",
         "",
         "Relative: length of the difference as a share of the length of the right features. "
         "Cosine: of each patch or token with the right one, their common mean taken off; mean, "
@@ -213,13 +228,13 @@ def report(results: dict[tuple[str, float], list], width: int, layers: int, tile
         "| positions | gain | variant | patches, relative | cosine | tokens, relative | cosine |",
         "|---|---|---|---|---|---|---|",
     ]
-    for (positions, gain), rows in results.items():
-        for name, patches, tokens in rows:
-            cells = (
-                f"{part.relative:.4f} | {part.cosine:.4f} ({part.worst:.4f})"
-                for part in (patches, tokens)
-            )
-            lines.append(f"| {positions} | {gain:g} | {name} | {' | '.join(cells)} |")
+    for row in results:
+        cells = (
+            f"{part['relative']:.4f} | {part['cosine']:.4f} ({part['worst']:.4f})"
+            for part in (row["patches"], row["tokens"])
+        )
+        told = f"{row['positions']} | {row['gain']:g} | {row['variant']}"
+        lines.append(f"| {told} | {' | '.join(cells)} |")
     lines += [
         "",
         "Established: how strongly this architecture reacts to the two changes when its weights "
@@ -237,26 +252,46 @@ def report(results: dict[tuple[str, float], list], width: int, layers: int, tile
 
 
 def main(arguments: list[str]) -> None:
-    """Measures and prints; with `--out`, also writes a dated file."""
+    """Measures and prints; with `--out`, also writes dated files."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--width", type=int, default=1152)
     parser.add_argument("--layers", type=int, default=27)
     parser.add_argument("--tiles", type=int, default=2)
     parser.add_argument("--gains", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--out", type=Path, help="folder for the dated file")
+    parser.add_argument("--out", type=Path, help="folder for the dated files")
     options = parser.parse_args(arguments)
     tiles = some_tiles(options.tiles)
-    results = {
-        (positions, gain): measure(options.width, options.layers, tiles, positions, gain)
-        for positions in POSITIONS
-        for gain in options.gains
+    settings = {
+        "date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "width": options.width,
+        "layers": options.layers,
+        "tiles": len(tiles),
     }
-    page = report(results, options.width, options.layers, len(tiles))
+    name = f"vision_tower_variants_{platform.machine()}_{settings['date']}"
+    numbers = options.out / f"{name}.json" if options.out is not None else None
+    results = _earlier(numbers, settings)
+    done = {(row["positions"], row["gain"]) for row in results}
+    for positions, gain in itertools.product(POSITIONS, options.gains):
+        if (positions, gain) in done:
+            continue
+        results += measure(options.width, options.layers, tiles, positions, gain)
+        if numbers is not None:
+            held = {"settings": settings, "results": results}
+            numbers.write_text(json.dumps(held, indent=1), encoding="utf-8")
+    page = report(results, settings)
     sys.stdout.write(page)
-    if options.out is not None:
-        today = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
-        name = f"vision_tower_variants_{platform.machine()}_{today}.md"
-        (options.out / name).write_text(page, encoding="utf-8")
+    if numbers is not None:
+        numbers.with_suffix(".md").write_text(page, encoding="utf-8")
+
+
+def _earlier(numbers: Path | None, settings: dict[str, Any]) -> Results:
+    """What an earlier call with the same settings has found."""
+    if numbers is None or not numbers.is_file():
+        return []
+    held = json.loads(numbers.read_text(encoding="utf-8"))
+    return held["results"] if held["settings"] == settings else []
 
 
 if __name__ == "__main__":

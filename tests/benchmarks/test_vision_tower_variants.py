@@ -1,6 +1,7 @@
 """The comparison of vision towers, in miniature: its yardstick, its variants, its page."""
 
 import importlib.util
+import json
 import sys
 
 import pytest
@@ -50,10 +51,19 @@ def test_distance_by_hand(script):
     assert (turned.cosine, turned.worst) == (pytest.approx(0.5), pytest.approx(0))
 
 
-def test_the_page(script, tmp_path, capsys):
-    script.main(["--width", "32", "--layers", "1", "--tiles", "1", "--out", str(tmp_path)])
+def test_the_page_and_the_numbers(script, tmp_path, capsys, monkeypatch):
+    small = ["--width", "32", "--layers", "1", "--tiles", "1", "--out", str(tmp_path)]
+    script.main(small)
     page = capsys.readouterr().out
     (file,) = tmp_path.glob("vision_tower_variants_*.md")
     assert file.read_text(encoding="utf-8") == page
     assert "Not established: how much the released weights lose" in page
     assert page.count("| white | 1 |") == page.count("| smooth | 1 |") == 4
+    numbers = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    assert numbers["settings"]["layers"] == 1
+    yardstick = numbers["results"][3]
+    assert f"| {yardstick['patches']['relative']:.4f} |" in page
+
+    monkeypatch.setattr(script, "measure", lambda *given: pytest.fail("measured again"))
+    script.main(small)  # all of it is there
+    assert capsys.readouterr().out == page

@@ -9,7 +9,7 @@ import pytest
 from golden import picture
 from scripted import boxes, scripted
 
-from vl2.errors import InputError
+from vl2.errors import ImageError, InputError
 
 PICTURE = str(picture("97x61.png"))
 BOX = boxes("cat", (0, 333, 999, 666))
@@ -122,6 +122,41 @@ def test_vlmevalkit_asks_as_the_authors_did(kits, monkeypatch):
     assert prompt_of(engine)[1].max_tokens == 2048
     message[1]["value"] = "Give the box of this expression: cat"
     assert model.generate_inner(message, dataset="RefCOCO_val").startswith("[0.0000, 0.3333")
+
+
+def test_vlmevalkit_holds_conversations(kits, monkeypatch):
+    module, engine = loaded(monkeypatch, "vlmevalkit", "Two.")
+    model = module.VL2("x")
+    first = [{"type": "image", "value": PICTURE}, {"type": "text", "value": "How many?"}]
+    turns = [
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": [{"type": "text", "value": "One"}]},
+        {"role": "user", "content": [{"type": "text", "value": "Sure?"}]},
+    ]
+    assert model.chat_inner(turns, dataset="MMDU") == "Two"
+    prompt, _ = prompt_of(engine)
+    said = model._assistant.processor.tokenizer.decode(prompt.token_ids.tolist())
+    assert len(prompt.grids) == 1
+    assert said.endswith(
+        "How many?\n\n<|Assistant|>:One<｜end▁of▁sentence｜><|User|>: Sure?\n\n<|Assistant|>:"
+    )
+    with pytest.raises(ImageError):  # then VLMEvalKit leaves old turns out
+        model.chat_inner([{"role": "user", "content": [{"type": "image", "value": "absent"}]}])
+
+
+@pytest.mark.parametrize("kit", ["lmms_eval_model", "vlmevalkit"])
+def test_one_question_that_cannot_be_asked_does_not_end_an_evaluation(kits, monkeypatch, kit):
+    module, _ = loaded(monkeypatch, kit, "yes")
+    if kit == "vlmevalkit":
+        message = [{"type": "image", "value": "absent.png"}, {"type": "text", "value": "?"}]
+        ask, asked = module.VL2("x").generate_inner, message
+    else:
+        ask = documents(module.VL2Simple(batch_size=1)).generate_until
+        shown = [lambda doc: ["absent.png"], lambda doc: [doc["picture"]]]
+        asked = [request("?", {}, show) for show in shown]
+    with pytest.warns(UserWarning, match="left without an answer: .*absent.png"):
+        answered = ask(asked)
+    assert answered == ("" if kit == "vlmevalkit" else ["", "yes"])
 
 
 def test_models_are_in_the_table_and_the_script_is_run(kits, monkeypatch, tmp_path, capsys):

@@ -39,7 +39,7 @@ class ActedEngine:
     def stats(self):
         return Stats()
 
-    async def stream(self, request):
+    async def stream(self, request, loop=None):
         self.begun += 1
         try:
             pieces = self.pieces or itertools.repeat(self.word, request.sampling.max_tokens)

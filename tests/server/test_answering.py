@@ -5,7 +5,7 @@ import pytest
 
 from vl2.errors import ImageError, InputError
 from vl2.processing.images import Limits
-from vl2.server.answering import _all_opened
+from vl2.server.pictures import sizes
 from vl2.server.settings import Settings
 
 
@@ -17,11 +17,11 @@ def png(width, height):
 
 def test_pictures_are_limited_together():
     limits = Limits(max_pixels=100, max_bytes=10_000)
-    assert len(_all_opened([png(10, 10)] * 3, limits)) == 3
+    assert len(sizes([png(10, 10)] * 3, limits)) == 3
     with pytest.raises(ImageError, match="first 4 pictures have together more than 300 pixels"):
-        _all_opened([png(10, 10)] * 5, limits)
+        sizes([png(10, 10)] * 5, limits)
     with pytest.raises(ImageError, match=r"Picture 2 of 2: .* 11x10"):
-        _all_opened([png(10, 10), png(11, 10)], limits)
+        sizes([png(10, 10), png(11, 10)], limits)
 
 
 @pytest.mark.parametrize("key", ["", " ", " key", "key "])

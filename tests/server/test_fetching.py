@@ -1,11 +1,14 @@
 """Addresses of pictures: who is asked, and who never is."""
 
 import http.server
+import io
 import socket
 import threading
 import time
 
+import PIL.Image
 import pytest
+from acted import acted
 from sent import png
 
 from vl2.errors import ImageError
@@ -112,12 +115,23 @@ def test_a_host_without_an_address(monkeypatch):
         RESOLVED("a.example", 80)
 
 
+def noise():
+    """A picture that no encoding makes small."""
+    buffer = io.BytesIO()
+    PIL.Image.effect_noise((40, 40), 100).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+NOISE = noise()
+
+
 class Pages(http.server.BaseHTTPRequestHandler):
     """A picture, a redirect, and some that do not end well."""
 
     def do_GET(self):
         pages = {
             "/good.png": self.good,
+            "/noise.png": self.noise,
             "/moved.png": self.moved,
             "/large.png": self.large,
             "/slow.png": self.slow,
@@ -127,6 +141,9 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
     def good(self):
         self.reply(200, png(5, 4))
+
+    def noise(self):
+        self.reply(200, NOISE)
 
     def moved(self):
         self.send_response(302)
@@ -238,6 +255,26 @@ def test_a_name_that_changes_its_address_is_resolved_once(web, monkeypatch):
     monkeypatch.setattr(fetching, "resolved", lambda host, port: answers.pop(0))
     assert fetch(f"{address}/good.png", settings) == png(5, 4)
     assert len(answers) == 1
+
+
+def test_pictures_of_one_request_are_limited_together(web, serve):
+    settings, address = web
+    limit = 2 * len(NOISE)
+    hosts = settings.url_hosts
+    served = serve(acted()[0], url_hosts=hosts, private_urls=True, max_body_bytes=limit)
+    with served.client() as client:
+
+        def ask(count):
+            parts = [{"type": "image_url", "image_url": {"url": f"{address}/noise.png"}}] * count
+            messages = [{"role": "user", "content": parts}]
+            body = {"model": "nano", "messages": messages, "max_tokens": 2}
+            return client.post("/v1/chat/completions", json=body)
+
+        assert ask(2).status_code == 200
+        refused = ask(3)
+    assert refused.status_code == 400
+    assert f"the allowed {limit} bytes together" in refused.json()["error"]["message"]
+    assert served.answering.gate.picture_bytes == 0
 
 
 def test_through_the_api(web, serve, assistant):

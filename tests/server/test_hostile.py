@@ -278,7 +278,7 @@ def test_unknown_addresses_and_methods(client):
 
 RAW_PROMPTS = {
     "no prompt": ([], "prompt"),
-    "ids too large": ([10**9], "token ids go from 0"),
+    "ids too large": ([10**9], "holds 1000000000, and token ids go from 0"),
     "a place of a picture": ("<image>", "place of a picture"),
     "too long": ("word " * 4000, "the context holds"),
     "too many": (["a"] * 17, "prompt"),
@@ -290,6 +290,15 @@ def test_prompts_that_cannot_be_continued(client, name):
     prompt, what = RAW_PROMPTS[name]
     response = client.post("/v1/completions", json={"model": "nano", "prompt": prompt})
     assert what in error_of(response)["message"]
+
+
+def test_the_first_id_beyond_the_vocabulary_is_named(client, assistant):
+    beyond = len(assistant.processor.tokenizer)
+    body = {"model": "nano", "prompt": [[1, beyond - 1], [1, beyond]], "max_tokens": 1}
+    response = client.post("/v1/completions", json=body)
+    assert f"holds {beyond}, and token ids go" in error_of(response)["message"]
+    body["prompt"][1][1] -= 1
+    assert client.post("/v1/completions", json=body).status_code == 200
 
 
 def test_a_phrase_must_be_plain(client):

@@ -6,6 +6,8 @@ import openai
 import pytest
 from sent import asking, bundled, data_url, png
 
+from vl2.server.completions import Offsets
+
 QUESTION = "What shape is red?"
 
 
@@ -248,6 +250,39 @@ def test_likelihoods_of_a_continuation(client):
     assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset) <= 5
     assert found.text_offset[0] == 0
     assert all(len(top) <= 2 for top in found.top_logprobs)
+
+
+def test_offsets_of_tokens_are_places_in_the_text():
+    text = "a é 日本 🎉!"
+    whole = [character.encode() for character in text]
+    halves = [bytes([byte]) for byte in text.encode()]
+    for pieces in (whole, halves, [text.encode()]):
+        offsets = Offsets()
+        found = [offsets.next(piece) for piece in pieces]
+        expected = [len(b"".join(pieces[:i]).decode(errors="ignore")) for i in range(len(pieces))]
+        assert found == expected
+
+
+@pytest.mark.parametrize("stop", [None, ["zz"]])
+def test_offsets_of_a_stream_are_those_of_the_whole(client, stop):
+    """Whether or not text is held back because it may begin a stop text."""
+    options = {"model": "nano", "prompt": "A red", "max_tokens": 40, "logprobs": 0, "stop": stop}
+    options |= {"temperature": 1.8, "seed": 3}
+    choice = client.completions.create(**options).choices[0]
+    offsets = choice.logprobs.text_offset
+    parts = [c.choices[0].logprobs for c in client.completions.create(stream=True, **options)]
+    assert [offset for part in parts if part for offset in part.text_offset] == offsets
+    assert offsets == sorted(offsets)
+    for token, offset in zip(choice.logprobs.tokens, offsets, strict=True):
+        if token.isascii() and offset < len(choice.text):
+            assert choice.text[offset:].startswith(token)
+
+
+def test_a_bias_beyond_the_vocabulary_is_named(client, assistant):
+    beyond = len(assistant.processor.tokenizer)
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError, match=rf"names token {beyond}\b"):
+            chat(client, asking("Hello"), logit_bias={str(beyond): 1}, stream=stream)
 
 
 def test_a_bias_decides(client, assistant):

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from vl2.processing.tiling import Grid, Tiling, candidate_resolutions
-from vl2.synth import TILING, Sample, Thing, dense_labels, sample
+from vl2.synth import TILING, Scene, Thing, dense_labels, sample
 from vl2.synth.dense import frame
 from vl2.synth.names import CHARACTER_CLASS, COLOUR_CLASS, SHAPE_CLASS, TEXT_CLASS
 
@@ -20,12 +20,12 @@ def test_the_frame_is_where_the_letterbox_puts_the_picture(size, canvas):
 
 
 def scene_of(size, things, characters=()):
-    return Sample(Image.new("RGB", size), tuple(things), (), tuple(characters))
+    return Scene(Image.new("RGB", size), tuple(things), tuple(characters))
 
 
 def test_shapes_dtypes_and_classes():
     for seed in range(30):
-        s = sample(seed)
+        (s,) = sample(seed).scenes
         grid = TILING.grid(*s.image.size)
         labels = dense_labels(s, grid, TILING)
         tiles = grid.n_tiles
@@ -102,6 +102,6 @@ def test_margins_hold_nothing():
 
 def test_other_tilings_work_too():
     tiling = Tiling(candidate_resolutions(64, 6), tile_size=64, patch_size=8, downsample=2)
-    s = sample(3)
+    (s,) = sample(3).scenes
     grid = tiling.grid(*s.image.size)
     assert dense_labels(s, grid, tiling).shape.shape == (grid.n_tiles, 64)

@@ -16,7 +16,7 @@ def test_rows_are_conversations_with_their_pictures():
         conversation = as_conversation(row["messages"], row["images"])
         assert len(conversation.images) == 1
         expected = sample(seed)
-        assert conversation.images[0].source.tobytes() == expected.image.tobytes()
+        assert conversation.images[0].source.tobytes() == expected.images[0].tobytes()
         assert len(conversation.messages) == 2 * len(expected.turns)
         assert row["messages"][1]["content"][0]["text"] == expected.turns[0].answer
 
@@ -29,7 +29,7 @@ def test_written_rows_name_pictures_that_are_there(tmp_path):
         expected = sample(line["seed"], "heldout")
         assert line["messages"] == messages(expected)
         with Image.open(tmp_path / line["images"][0]) as picture:
-            assert picture.tobytes() == expected.image.tobytes()
+            assert picture.tobytes() == expected.images[0].tobytes()
 
 
 def test_writing_goes_on_where_it_stopped(tmp_path):

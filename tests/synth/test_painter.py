@@ -5,7 +5,7 @@ from PIL import Image
 
 from vl2.synth import sample
 from vl2.synth.backgrounds import Background, background, luminance, stands_out
-from vl2.synth.fonts import FONTS, glyph_set, rounded_size
+from vl2.synth.fonts import FONTS, MARKS, glyph_set, rounded_size
 from vl2.synth.names import CHARACTERS, COLOURS
 from vl2.synth.painter import SMALLEST_LETTER, Painter, apt_colours, fitted_line
 from vl2.synth.things import canvas_scale
@@ -21,7 +21,7 @@ def painter(width: int = 200, height: int = 200) -> Painter:
 @pytest.mark.parametrize("font", FONTS)
 def test_every_font_has_every_character(font):
     glyphs = glyph_set(font, 24).glyphs
-    assert set(glyphs) == set(CHARACTERS)
+    assert set(glyphs) == set(CHARACTERS + MARKS)
     assert all(glyph.mask.getbbox() for glyph in glyphs.values())
     # A font without a character draws the same box for each of them.
     assert len({(g.mask.size, g.mask.tobytes()) for g in glyphs.values()}) >= len(CHARACTERS) - 1
@@ -46,10 +46,10 @@ def test_a_line_shrinks_to_fit_but_not_below_what_is_legible():
 def test_letters_are_legible_on_the_canvas():
     for seed in range(150):
         s = sample(seed, kinds={"text": 1.0})
-        scale = canvas_scale(*s.image.size)
-        widths = [(x2 - x1) * scale for _, x1, _, x2, _ in s.characters]
+        scale = canvas_scale(*s.scenes[0].image.size)
+        widths = [(x2 - x1) * scale for _, x1, _, x2, _ in s.scenes[0].characters]
         assert sum(widths) / len(widths) > 5.5
-        assert all((thing.y2 - thing.y1) * scale >= 5 for thing in s.things)
+        assert all((thing.y2 - thing.y1) * scale >= 5 for thing in s.scenes[0].things)
 
 
 def test_no_room_is_an_answer():

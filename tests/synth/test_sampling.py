@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from vl2.errors import InputError
+from vl2.evals.judging import true_boxes
+from vl2.evals.metrics.boxes import intersection_over_union
 from vl2.grounding import parse_normalised, strip
 from vl2.synth import TILING, Sample, sample, vocabulary
 from vl2.synth.answers import COORDINATES, coordinate
-from vl2.synth.evaluation import intersection_over_union, true_boxes
 from vl2.synth.names import CHARACTERS, COLOURS, PLACES, SHAPES
 from vl2.synth.sampling import TASK_WEIGHTS
 from vl2.synth.strings import is_held_out
@@ -21,7 +22,8 @@ def samples() -> list[Sample]:
 
 
 def everything(of: Sample) -> tuple:
-    return of.image.tobytes(), of.image.size, of.things, of.turns, of.characters
+    told = [(of.turns, scene.things, scene.characters) for scene in of.scenes]
+    return [image.tobytes() for image in of.images], told
 
 
 def test_the_same_seed_gives_the_same_sample_and_another_seed_another():
@@ -50,9 +52,9 @@ def test_unknown_tasks_and_kinds_are_refused():
 
 
 def test_the_splits_print_disjoint_strings(samples):
-    train = {thing.name for s in samples for thing in s.things if thing.kind == "text"}
+    train = {thing.name for s in samples for thing in s.scenes[0].things if thing.kind == "text"}
     kept = [sample(seed, "heldout", kinds={"text": 1.0}) for seed in range(100)]
-    heldout = {thing.name for s in kept for thing in s.things}
+    heldout = {thing.name for s in kept for thing in s.scenes[0].things}
     assert len(train) > 150
     assert len(heldout) > 100
     assert not any(is_held_out(string) for string in train)
@@ -61,23 +63,23 @@ def test_the_splits_print_disjoint_strings(samples):
 
 
 def test_pictures_are_varied_and_of_the_promised_sizes(samples):
-    assert all(s.image.mode == "RGB" for s in samples)
-    sides = [side for s in samples for side in s.image.size]
+    assert all(s.scenes[0].image.mode == "RGB" for s in samples)
+    sides = [side for s in samples for side in s.scenes[0].image.size]
     assert min(sides) >= 80
     assert max(sides) <= 400
-    assert len({TILING.grid(*s.image.size) for s in samples}) >= 4
-    kinds = Counter(frozenset(thing.kind for thing in s.things) for s in samples)
+    assert len({TILING.grid(*s.scenes[0].image.size) for s in samples}) >= 4
+    kinds = Counter(frozenset(thing.kind for thing in s.scenes[0].things) for s in samples)
     assert kinds[frozenset(["shape"])] > kinds[frozenset(["text"])] > 80
-    assert {t.name for s in samples for t in s.things if t.kind == "shape"} == set(SHAPES)
-    assert {t.colour for s in samples for t in s.things} == set(COLOURS)
+    assert {t.name for s in samples for t in s.scenes[0].things if t.kind == "shape"} == set(SHAPES)
+    assert {t.colour for s in samples for t in s.scenes[0].things} == set(COLOURS)
 
 
 def test_things_lie_inside_and_apart(samples):
     for s in samples:
-        for i, a in enumerate(s.things):
-            assert 0 <= a.x1 < a.x2 <= s.image.width
-            assert 0 <= a.y1 < a.y2 <= s.image.height
-            for b in s.things[:i]:
+        for i, a in enumerate(s.scenes[0].things):
+            assert 0 <= a.x1 < a.x2 <= s.scenes[0].image.width
+            assert 0 <= a.y1 < a.y2 <= s.scenes[0].image.height
+            for b in s.scenes[0].things[:i]:
                 assert a.x2 < b.x1 or b.x2 < a.x1 or a.y2 <= b.y1 or b.y2 <= a.y1
 
 
@@ -86,12 +88,12 @@ def test_boxes_are_tight_around_what_is_drawn():
     checked = 0
     for seed in range(200):
         s = sample(seed, kinds={"shapes": 1.0})
-        if len(s.things) != 1 or s.image.getcolors(64) is None:
+        if len(s.scenes[0].things) != 1 or s.scenes[0].image.getcolors(64) is None:
             continue
-        pixels = np.asarray(s.image).astype(int)
+        pixels = np.asarray(s.scenes[0].image).astype(int)
         ys, xs = np.nonzero(np.abs(pixels - pixels[0, 0]).sum(-1) > 60)
         drawn = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
-        thing = s.things[0]
+        thing = s.scenes[0].things[0]
         assert drawn == pytest.approx((thing.x1, thing.y1, thing.x2, thing.y2), abs=1.6)
         checked += 1
         if checked == 8:
@@ -101,10 +103,10 @@ def test_boxes_are_tight_around_what_is_drawn():
 
 def test_letters_have_cells_in_reading_order(samples):
     for s in samples:
-        texts = [thing for thing in s.things if thing.kind == "text"]
-        assert "".join(t.name for t in texts) == "".join(c[0] for c in s.characters)
-        assert all(c[0] in CHARACTERS for c in s.characters)
-        cells = iter(s.characters)
+        texts = [thing for thing in s.scenes[0].things if thing.kind == "text"]
+        assert "".join(t.name for t in texts) == "".join(c[0] for c in s.scenes[0].characters)
+        assert all(c[0] in CHARACTERS for c in s.scenes[0].characters)
+        cells = iter(s.scenes[0].characters)
         for text in texts:
             own = [next(cells) for _ in text.name]
             assert all(a[3] == b[1] for a, b in itertools.pairwise(own))
@@ -152,7 +154,7 @@ def test_coordinates_are_on_the_coarse_scale_and_near_the_truth(samples):
         for turn in s.turns:
             for spelt, true in zip(parse_normalised(turn.answer), true_boxes(turn, s), strict=True):
                 found.update(spelt.corners)
-                assert intersection_over_union(spelt, true) > 0.7
+                assert intersection_over_union(spelt.corners, true.corners) > 0.7
                 for a, b in zip(spelt.corners, true.corners, strict=True):
                     assert abs(a - b) <= 5.5
     assert found <= set(COORDINATES)
@@ -173,9 +175,9 @@ def check_counting(s: Sample, question: str, answer: str) -> None:
     count = sum(
         singular in (thing.name if thing.kind == "shape" else None, thing.noun)
         and colour in (None, thing.colour)
-        for thing in s.things
+        for thing in s.scenes[0].things
     )
-    assert answer == str(count), (question, s.things)
+    assert answer == str(count), (question, s.scenes[0].things)
 
 
 def check_relation(s: Sample, question: str, answer: str) -> None:
@@ -185,7 +187,11 @@ def check_relation(s: Sample, question: str, answer: str) -> None:
     dx, dy = (p - q for p, q in zip(a.centre, b.centre, strict=True))
     truth = {"left": dx < 0, "right": dx > 0, "above": dy < 0, "below": dy > 0, "under": dy > 0}
     assert answer == ("yes" if truth[word] else "no")
-    distance = abs(dx) / s.image.width if word in ("left", "right") else abs(dy) / s.image.height
+    distance = (
+        abs(dx) / s.scenes[0].image.width
+        if word in ("left", "right")
+        else abs(dy) / s.scenes[0].image.height
+    )
     assert distance >= 0.14
 
 
@@ -194,7 +200,7 @@ def only(s: Sample, phrase: str):
     words = re.sub(r'"[^"]*"', lambda m: "QUOTED", phrase).removeprefix("the ").split()
     quoted = re.search(r'"([^"]*)"', phrase)
     found = []
-    for thing in s.things:
+    for thing in s.scenes[0].things:
         nouns = {thing.noun, "text" if thing.kind == "text" else thing.name}
         fits = {
             word: word in nouns or word == thing.colour or (quoted and thing.name == quoted[1])
@@ -202,7 +208,7 @@ def only(s: Sample, phrase: str):
         }
         if all(fits.values()):
             found.append(thing)
-    assert len(found) == 1, (phrase, s.things)
+    assert len(found) == 1, (phrase, s.scenes[0].things)
     return found[0]
 
 
@@ -214,7 +220,7 @@ def check_colour(s: Sample, question: str, answer: str) -> None:
 def check_position(s: Sample, question: str, answer: str) -> None:
     phrase = re.search(r"is (the .*?)\??$", question)[1]
     x, y = only(s, phrase).centre
-    x, y = x / s.image.width, y / s.image.height
+    x, y = x / s.scenes[0].image.width, y / s.scenes[0].image.height
     assert ("left" in answer, "right" in answer) == (x < 0.33, x > 0.67)
     assert ("top" in answer, "bottom" in answer) == (y < 0.33, y > 0.67)
 
@@ -224,8 +230,8 @@ def check_locate(s: Sample, question: str, answer: str) -> None:
     assert answer.startswith(f"<|ref|>{phrase}<|/ref|><|det|>")
     thing = only(s, phrase)
     box = parse_normalised(answer)[0]
-    assert box.x1 == pytest.approx(thing.x1 / s.image.width * 999, abs=5.5)
-    assert box.y2 == pytest.approx(thing.y2 / s.image.height * 999, abs=5.5)
+    assert box.x1 == pytest.approx(thing.x1 / s.scenes[0].image.width * 999, abs=5.5)
+    assert box.y2 == pytest.approx(thing.y2 / s.scenes[0].image.height * 999, abs=5.5)
 
 
 CHECKS = {
@@ -256,7 +262,7 @@ def test_captions_name_things_from_left_to_right():
     assert len(turns) > 20
     for s, turn in turns:
         labels = re.findall(r'(?:an? |the )(\w+ (?:"[^"]*"|\w+))', turn.answer, re.IGNORECASE)
-        ordered = sorted(s.things, key=lambda thing: thing.x1)
+        ordered = sorted(s.scenes[0].things, key=lambda thing: thing.x1)
         assert labels == [thing.label for thing in ordered]
         assert turn.answer[0].isupper()
         assert turn.answer.endswith(".")
@@ -268,7 +274,7 @@ def test_lists_tell_each_shape_from_left_to_right(task):
     turns = [(s, turn) for s in drawn for turn in s.turns]
     assert len(turns) > 20
     for s, turn in turns:
-        ordered = sorted(s.things, key=lambda thing: thing.x1)
+        ordered = sorted(s.scenes[0].things, key=lambda thing: thing.x1)
         told = [part.split(" ", 1) for part in turn.answer.split(", ")]
         assert [name for name, _ in told] == [thing.name for thing in ordered]
         for (_, said), thing in zip(told, ordered, strict=True):
@@ -277,6 +283,9 @@ def test_lists_tell_each_shape_from_left_to_right(task):
 
 def where(s, thing):
     """The ninth of the picture that the middle of a thing lies in."""
-    x, y = (thing.x1 + thing.x2) / 2 / s.image.width, (thing.y1 + thing.y2) / 2 / s.image.height
+    x, y = (
+        (thing.x1 + thing.x2) / 2 / s.scenes[0].image.width,
+        (thing.y1 + thing.y2) / 2 / s.scenes[0].image.height,
+    )
     row, column = (min(2, int(3 * part)) for part in (y, x))
     return PLACES[row][column]

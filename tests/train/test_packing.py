@@ -8,7 +8,7 @@ from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
 from vl2.processing.tiling import Tiling
 from vl2.train.measure import Sizes
-from vl2.train.packing import Cost, Packing, deal, slowest_over_mean
+from vl2.train.packing import Cost, Packing, deal, level, slowest_over_mean
 
 PLAIN = Cost(1.0, 10.0)
 
@@ -96,6 +96,33 @@ def test_the_slowest_rank_is_within_five_percent_of_the_mean(size, ranks, passes
     naive = slowest_over_mean(cost(*in_order(found, rows).T).tolist(), ranks, 1)
     assert ours < 1.05
     assert naive > 1.2
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+@pytest.mark.parametrize("ranks", [256, 512])
+def test_one_row_a_step_on_each_of_many_ranks(size, ranks):
+    found, rows = realistic(4000), 8 * ranks
+    cost = Cost.of(model_sizes(released_config(size)))
+    packing = Packing(lambda index: index % 4000, found, 4096, cost)
+    costs = cost(*np.array([packing.size(row) for row in range(rows)]).T).tolist()
+    levelled = [costs[row] for row in level(costs, 8, 0)]
+    assert slowest_over_mean(levelled, ranks, 1) < 1.05
+    # The bound without it: a rank cannot have less than its one row, and some rows are dear.
+    assert slowest_over_mean(costs, ranks, 1) > 1.07
+    naive = cost(*in_order(found, 3 * ranks).T).tolist()
+    assert slowest_over_mean(naive, ranks, 1) > 1.3
+
+
+def test_levelling_keeps_every_row_and_gives_each_step_its_own_cost():
+    costs = np.random.default_rng(0).random(60).tolist()
+    order = level(costs, 5, 3, 1)
+    assert sorted(order) == list(range(60))
+    steps = np.array(costs)[order].reshape(5, 12)
+    by_mean = steps[np.argsort(steps.mean(axis=1))]
+    assert (by_mean[:-1].max(axis=1) <= by_mean[1:].min(axis=1)).all()
+    assert order == level(costs, 5, 3, 1)
+    firsts = {order[0], *(level(costs, 5, 3, window)[0] for window in range(2, 12))}
+    assert len(firsts) > 1  # not always the dear steps first
 
 
 def test_unpacked_rows_are_dealt_evenly_too():

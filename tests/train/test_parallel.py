@@ -102,16 +102,17 @@ def half_done(done, copy):
 
 
 def test_a_run_goes_on_under_another_layout(rows, tmp_path):
-    assert main(["train", *words(rows, tmp_path / "one")]) == 0
+    level = "level_steps=2"
+    assert main(["train", *words(rows, tmp_path / "one", level)]) == 0
     moved = half_done(tmp_path / "one", tmp_path / "moved")
-    commands = [words(rows, tmp_path / "two", "ep_size=2"), words(rows, moved)]
+    commands = [words(rows, tmp_path / "two", "ep_size=2", level), words(rows, moved, level)]
     run_ranks(train_commands, 2, tmp_path, commands)
     exact = losses(tmp_path / "one")
     assert losses(tmp_path / "two") == pytest.approx(exact, rel=1e-5)
     assert losses(moved) == pytest.approx({3: exact[3]}, rel=1e-5)
 
     back = half_done(tmp_path / "two", tmp_path / "back")
-    assert main(["train", *words(rows, back)]) == 0
+    assert main(["train", *words(rows, back, level)]) == 0
     assert losses(back) == pytest.approx({3: exact[3]}, rel=1e-5)
 
     weights = [load_model(tmp_path / run / "final") for run in ("one", "two", "moved", "back")]

@@ -28,6 +28,7 @@ VERBS = {
     "ask": "Ask a question about one or several pictures.",
     "locate": "Find something in a picture and give its box.",
     "chat": "Talk about pictures, turn by turn.",
+    "read": "Read documents: text, tables, JSON and boxes out of PDFs and folders.",
     "serve": "Serve a model over HTTP: an API like OpenAI's, and a web page.",
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
@@ -50,6 +51,7 @@ EXTRAS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "gradio": "web",
+    "pypdfium2": "documents",
 }
 """Packages that a verb may need, and the extra of this package that brings them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,6 @@ from vl2.errors import InputError
 if TYPE_CHECKING:
     from vl2.evals.benchmarks.answering import Answerer
     from vl2.evals.benchmarks.questions import Scores
-
-KEY_VARIABLES = ("VL2_API_KEY", "OPENAI_API_KEY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +77,11 @@ def reproduce(size: str, wish: Wish) -> None:
 
 
 def _answerer(wish: Wish) -> Answerer:
+    from vl2.engine.remote import key_from_environment
     from vl2.evals.benchmarks.answering import LocalAnswerer, ServerAnswerer
 
     if wish.server is not None:
-        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
-        return ServerAnswerer(wish.server, wish.model, key)
+        return ServerAnswerer(wish.server, wish.model, key_from_environment())
     from vl2.engine import load
 
     assistant = load(wish.model, wish.device, wish.dtype)

@@ -120,10 +120,11 @@ def _measure(
     from vl2.engine.loading import load_parts
     from vl2.evals.synth import evaluate
     from vl2.synth.evaluation import EVALUATED
+    from vl2.synth.sampling import TASK_WEIGHTS
 
-    if unknown := set(only) - set(EVALUATED):
-        raise InputError(f"Unknown task {min(unknown)!r}: use some of {', '.join(EVALUATED)}.")
-    tasks = [task for task in EVALUATED if not only or task in only]
+    if unknown := set(only) - set(TASK_WEIGHTS):
+        raise InputError(f"Unknown task {min(unknown)!r}: use some of {', '.join(TASK_WEIGHTS)}.")
+    tasks = [task for task in TASK_WEIGHTS if task in (only or EVALUATED)]
     done = _read(out, name, count)
     todo = [task for task in tasks if task not in done]
     if todo:

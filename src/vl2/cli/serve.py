@@ -67,6 +67,14 @@ def command(
             metavar="N", min=1, help="Answers that may be unfinished at once; more get a 429."
         ),
     ] = 64,
+    picture_memory: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Memory for the pictures of unfinished answers, in MiB; more get a 429.",
+        ),
+    ] = 1024,
     max_body: Annotated[
         int, typer.Option(metavar="N", min=1, help="Largest body of a request, in MiB.")
     ] = 32,
@@ -114,6 +122,7 @@ def command(
         private_urls=allow_private_urls,
         origins=tuple(allow_origin or ()),
         queue=queue,
+        picture_bytes=picture_memory * 2**20,
         max_body_bytes=max_body * 2**20,
         max_pixels=max_pixels * 10**6,
         max_images=max_images,

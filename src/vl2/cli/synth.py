@@ -24,8 +24,19 @@ def command(
     ] = 1000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the first picture.")] = 0,
     split: Annotated[
-        str, typer.Option(metavar="NAME", help="train, or heldout for unseen strings.")
+        str,
+        typer.Option(
+            metavar="NAME", help="train, or heldout for unseen strings, fonts and layouts."
+        ),
     ] = "train",
+    pictures: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this kind of picture, such as receipt; NAME=WEIGHT in a mixture. "
+            "Repeatable.",
+        ),
+    ] = None,
     preview: Annotated[
         Path | None,
         typer.Option(
@@ -46,9 +57,10 @@ def command(
 
     if (out is None) == (preview is None):
         raise InputError("Name one place to write to: --out FOLDER or --preview PICTURE.")
+    kinds = _kinds(pictures or [])
     terminal.need("train", "Rendering pictures, with matplotlib's fonts,", "matplotlib")
     if preview is not None:
-        sheet = contact_sheet(seed, split, boxes=boxes)
+        sheet = contact_sheet(seed, split, kinds=kinds, boxes=boxes)
         try:
             sheet.save(preview)
         except (OSError, ValueError) as error:
@@ -60,13 +72,34 @@ def command(
         return
     if out is not None:
         try:
-            written = write(out, split, seed, count, progress=partial(_show_progress, count=count))
+            show = partial(_show_progress, count=count)
+            written = write(out, split, seed, count, kinds=kinds, progress=show)
         except OSError as error:
             raise InputError(
                 f"The pictures cannot be written to {str(out)!r} ({error}): name another folder."
             ) from error
         typer.echo(f"Rendered: {written}.", err=True)
         typer.echo(out / ROWS)
+
+
+def _kinds(named: list[str]) -> dict[str, float]:
+    """The weights of the kinds that were named; the default ones for none."""
+    from vl2.synth.kinds import KINDS
+
+    if not named:
+        return dict(KINDS)
+    kinds: dict[str, float] = {}
+    for given in named:
+        name, _, weight = given.partition("=")
+        if name not in KINDS:
+            raise InputError(f"There are no pictures {name!r}: use some of {', '.join(KINDS)}.")
+        try:
+            kinds[name] = float(weight or 1)
+        except ValueError:
+            kinds[name] = 0.0
+        if not 0 < kinds[name] < float("inf"):
+            raise InputError(f"The weight in {given!r} must be a positive number.")
+    return kinds
 
 
 def _show_progress(done: int, count: int) -> None:

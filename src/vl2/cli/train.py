@@ -13,7 +13,8 @@ import typer
 from vl2.cli import terminal
 
 if TYPE_CHECKING:
-    from vl2.synth import Sample
+    from vl2.processing.tiling import Grid, Tiling
+    from vl2.synth import Sample, Scene
     from vl2.train.recipe import Recipe
     from vl2.train.rows import Lesson
     from vl2.train.vision import DensePicture, DenseTargets
@@ -122,8 +123,8 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
     from vl2.chat import as_conversation
     from vl2.synth import sample
     from vl2.synth.export import messages
+    from vl2.synth.kinds import KINDS
     from vl2.synth.sampling import TASK_WEIGHTS
-    from vl2.synth.scene import KINDS
     from vl2.train.rows import Lesson
 
     kinds, tasks = recipe.pictures or KINDS, recipe.tasks or TASK_WEIGHTS
@@ -133,8 +134,8 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
         seeds = itertools.count(recipe.first_picture + index, _FAR)
         pictures = (sample(seed, kinds=kinds, tasks=tasks, turns=recipe.turns) for seed in seeds)
         drawn = next(picture for picture in pictures if picture.turns)
-        conversation = as_conversation(messages(drawn), [drawn.image])
-        known = _targets(drawn, recipe.max_tiles or None) if recipe.naming_weight else None
+        conversation = as_conversation(messages(drawn), drawn.images)
+        known = _all_targets(drawn, recipe.max_tiles or None) if recipe.naming_weight else None
         return Lesson(conversation, known, divisible=True)
 
     return lesson
@@ -146,31 +147,41 @@ def _rendered_tiles(recipe: Recipe) -> Callable[[int], DensePicture]:
 
     from vl2.processing.images import cut
     from vl2.synth import TILING, sample
-    from vl2.synth.scene import KINDS
+    from vl2.synth.kinds import KINDS
     from vl2.train.vision import DensePicture
 
     kinds = recipe.pictures or KINDS
 
     def tiles(index: int) -> DensePicture:
         seed = recipe.first_picture + index
-        drawn = sample(seed, kinds=kinds, tasks={}, turns=(0, 0))
+        drawn = sample(seed, kinds=kinds, tasks={}, turns=(0, 0)).scenes[0]
         grid = TILING.grid(*drawn.image.size)
         # Tiles of one picture resemble each other: a few of them each, of more pictures.
         random = np.random.default_rng(seed)
         kept = list(1 + random.permutation(grid.n_tiles - 1)[:2])
         kept += [0] if random.random() < 0.5 else []
         pixels = cut(drawn.image, grid, TILING)[kept]
-        return DensePicture(pixels, _targets(drawn, None).of_tiles(kept))
+        return DensePicture(pixels, _targets(drawn, grid, TILING).of_tiles(kept))
 
     return tiles
 
 
-def _targets(drawn: Sample, max_tiles: int | None) -> DenseTargets:
-    from vl2.synth import TILING, dense_labels
+def _all_targets(drawn: Sample, max_tiles: int | None) -> DenseTargets | None:
+    """What the patches of all pictures show, cut as the processor cuts them; None without any."""
+    from vl2.processing.building import choose_grids
+    from vl2.synth import TILING
     from vl2.train.vision import DenseTargets
 
     tiling = TILING.limited(max_tiles)
-    grid = tiling.grid(*drawn.image.size)
+    grids = choose_grids([image.size for image in drawn.images], tiling)
+    found = [_targets(scene, grid, tiling) for scene, grid in zip(drawn.scenes, grids, strict=True)]
+    return DenseTargets.joined(found) if found else None
+
+
+def _targets(drawn: Scene, grid: Grid, tiling: Tiling) -> DenseTargets:
+    from vl2.synth import dense_labels
+    from vl2.train.vision import DenseTargets
+
     labels = dense_labels(drawn, grid, tiling)
     if grid.n_tiles > 2:
         labels.characters[0] = -1  # too small to read in the global view of a cut picture

@@ -66,9 +66,17 @@ class BatchingEngine:
         """
         return SyncEvents(self, self._worker, request)
 
-    def stream(self, request: Request) -> AsyncEvents:
-        """As `generate`, for a coroutine; call it where an event loop runs."""
-        return AsyncEvents(self, self._worker, request)
+    def stream(
+        self, request: Request, loop: asyncio.AbstractEventLoop | None = None
+    ) -> AsyncEvents:
+        """As `generate`, for a coroutine.
+
+        Args:
+            request: the request. To check it may take long where it has a constraint.
+            loop: the event loop in which the events will be awaited; with it any thread may call
+                this. Without it call this where that loop runs.
+        """
+        return AsyncEvents(self, self._worker, request, loop or asyncio.get_running_loop())
 
     def stats(self) -> Stats:
         """What there is to do and was done."""
@@ -131,10 +139,16 @@ class SyncEvents(_Ending):
 class AsyncEvents(_Ending):
     """The events of one answer, awaited. Closing or forgetting them ends the work on it."""
 
-    def __init__(self, engine: BatchingEngine, worker: Worker, request: Request) -> None:
+    def __init__(
+        self,
+        engine: BatchingEngine,
+        worker: Worker,
+        request: Request,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         super().__init__(engine)
         self._queue: asyncio.Queue[Event | VL2Error] = asyncio.Queue()
-        loop, put = asyncio.get_running_loop(), self._queue.put_nowait
+        put = self._queue.put_nowait
 
         def sink(event: Event | VL2Error) -> None:
             # Where the loop has been closed nobody waits any more.

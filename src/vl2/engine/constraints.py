@@ -38,19 +38,7 @@ class Constraints:
             InputError: it cannot be understood or followed.
             MissingExtraError: llguidance is not installed.
         """
-        library = _library()
-        matcher = library.LLMatcher
-        compilers = {
-            "json_schema": functools.partial(
-                matcher.grammar_from_json_schema, overrides=_JSON_SPACING
-            ),
-            "regex": matcher.grammar_from_regex,
-            "grammar": matcher.grammar_from_lark,
-        }
-        try:
-            made = matcher(self._vocabulary, compilers[kind](text), log_level=0)
-        except ValueError as error:
-            raise _refused(kind, str(error)) from error
+        made = _library().LLMatcher(self._vocabulary, grammar(kind, text), log_level=0)
         if made.is_error():
             raise _refused(kind, made.get_error())
         constraint = Constraint(made, self._words)
@@ -68,6 +56,29 @@ class Constraints:
         from llguidance import hf
 
         return hf.from_tokenizer(self._tokenizer, n_vocab=self._words, eos_token=self._ends)
+
+
+def grammar(kind: str, text: str) -> str:
+    """A constraint in the form that llguidance reads; most mistakes in it show only when it does.
+
+    Args:
+        kind: `json_schema`, `regex` or `grammar`.
+        text: the constraint itself.
+
+    Raises:
+        InputError: it cannot be understood.
+        MissingExtraError: llguidance is not installed.
+    """
+    matcher = _library().LLMatcher
+    compilers = {
+        "json_schema": functools.partial(matcher.grammar_from_json_schema, overrides=_JSON_SPACING),
+        "regex": matcher.grammar_from_regex,
+        "grammar": matcher.grammar_from_lark,
+    }
+    try:
+        return compilers[kind](text)
+    except ValueError as error:
+        raise _refused(kind, str(error)) from error
 
 
 class Constraint:

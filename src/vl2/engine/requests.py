@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from vl2 import grounding
 from vl2.engine.sampling import Sampling
+from vl2.engine.stats import Stats
 from vl2.processing.prompt import Prompt
 
 FinishReason: TypeAlias = Literal["stop", "length"]
@@ -151,6 +153,16 @@ class Events(Protocol):
         ...
 
 
+class AwaitedEvents(Protocol):
+    """The events of one answer, awaited; closing or forgetting them ends the work on it."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def aclose(self) -> None:
+        """End the work on the answer."""
+        ...
+
+
 class Engine(Protocol):
     """Whatever answers requests."""
 
@@ -171,4 +183,14 @@ class Engine(Protocol):
 
     def generate(self, request: Request) -> Events:
         """Begin an answer; the events are any number of `Delta`, then one `Finish`."""
+        ...
+
+    def stream(
+        self, request: Request, loop: asyncio.AbstractEventLoop | None = None
+    ) -> AwaitedEvents:
+        """As `generate`, for coroutines of `loop`, by default the one that runs here."""
+        ...
+
+    def stats(self) -> Stats:
+        """What there is to do and was done."""
         ...

@@ -1,7 +1,7 @@
 """Evaluation on held-out rendered pictures: how often is the embedded model right?
 
 Pictures come from seeds, and printed strings from a class of strings, that training never sees
-(`vl2.synth`). Every reply is greedy and is judged by `vl2.synth.evaluation.judge`.
+(`vl2.synth`). Every reply is greedy and is judged by `vl2.evals.judging.judge`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from vl2.chat import as_conversation
+from vl2.evals.judging import judge
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
-from vl2.synth.evaluation import heldout, judge
+from vl2.synth.evaluation import heldout
 from vl2.synth.sampling import Sample, Turn
 
 MAX_NEW_TOKENS = 96
+_LONG_ANSWERS = {"paragraph": 320, "table_markdown": 320}
+"""Tokens of an answer at most, where more is asked for than what is usual."""
+
 _MISSES_KEPT = 12
 
 
@@ -106,15 +110,16 @@ def _answer(
     processor: DeepseekVLV2Processor,
     batch: Sequence[tuple[Sample, Turn]],
 ) -> list[str]:
-    """Greedy replies to one question about each picture."""
+    """Greedy replies to one question about each sample."""
     inputs = processor.collate([_prompt(processor, *item) for item in batch]).to(model.device)
-    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
+    most = max(_LONG_ANSWERS.get(turn.task, MAX_NEW_TOKENS) for _, turn in batch)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=most)
     replies = tokens[:, inputs["input_ids"].shape[1] :]
     return [_text(processor, reply) for reply in replies]
 
 
 def _prompt(processor: DeepseekVLV2Processor, sample: Sample, turn: Turn) -> Prompt:
-    return processor.encode(as_conversation(turn.question, [sample.image]))
+    return processor.encode(as_conversation(turn.question, sample.images))
 
 
 def _text(processor: DeepseekVLV2Processor, reply: torch.Tensor) -> str:

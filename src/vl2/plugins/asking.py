@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,6 +94,19 @@ def interleaved(message: Sequence[Mapping[str, Any]], dataset: str | None) -> As
         first = open_image(pictures[0])
         pictures[0] = first.resize((2 * first.width, 2 * first.height), Resampling.BILINEAR)
     return Asked(f"{IMAGE_TOKEN * len(pictures)}\n{text}", tuple(pictures))
+
+
+def unless_unaskable(ask: Callable[[], str]) -> str:
+    """An answer; an empty one, with a warning, to a question that cannot be asked.
+
+    As for `vl2 eval`, a broken picture or more than the context holds is a wrong answer, not the
+    end of an evaluation of thousands.
+    """
+    try:
+        return ask()
+    except InputError as problem:
+        warnings.warn(f"A question is left without an answer: {problem}", stacklevel=2)
+        return ""
 
 
 def in_parallel(

@@ -10,8 +10,16 @@ from lmms_eval.api.model import lmms
 
 from vl2.chat import ConversationLike
 from vl2.engine import load
+from vl2.engine.assistant import Options
 from vl2.errors import InputError
-from vl2.plugins.asking import MAX_TOKENS, as_fractions, cut_at, in_parallel, pointing_question
+from vl2.plugins.asking import (
+    MAX_TOKENS,
+    as_fractions,
+    cut_at,
+    in_parallel,
+    pointing_question,
+    unless_unaskable,
+)
 
 _POINTING = ("refcoco", "bbox_rec")
 
@@ -67,15 +75,17 @@ class _VL2(lmms):
         if (settings.get("num_beams") or 1) > 1:
             raise InputError("vl2 has no beam search: leave num_beams at 1.")
         temperature = float(settings.get("temperature") or 0)
-        answer = self._assistant.chat(
-            messages,
-            pictures,
-            max_tiles=self._max_tiles,
-            max_tokens=int(settings.get("max_new_tokens") or MAX_TOKENS),
-            temperature=temperature if settings.get("do_sample", temperature > 0) else 0.0,
-            top_p=float(settings.get("top_p") or 1),
+        chosen: Options = {
+            "max_tokens": int(settings.get("max_new_tokens") or MAX_TOKENS),
+            "temperature": temperature if settings.get("do_sample", temperature > 0) else 0.0,
+            "top_p": float(settings.get("top_p") or 1),
+        }
+        answer = unless_unaskable(
+            lambda: (
+                self._assistant.chat(messages, pictures, max_tiles=self._max_tiles, **chosen).text
+            )
         )
-        text = cut_at(answer.text, settings.get("until")).strip()
+        text = cut_at(answer, settings.get("until")).strip()
         self.cache_hook.add_partial("generate_until", (context, settings), text)
         return text
 

@@ -24,7 +24,13 @@ from vlmeval.vlm.base import BaseModel
 
 from vl2.engine import load
 from vl2.errors import InputError, VL2Error
-from vl2.plugins.asking import MAX_TOKENS, as_fractions, interleaved, pointing_question
+from vl2.plugins.asking import (
+    MAX_TOKENS,
+    as_fractions,
+    interleaved,
+    pointing_question,
+    unless_unaskable,
+)
 
 MODEL_VARIABLE = "VL2_MODEL"
 SIZES = ("nano", "tiny", "small", "base")
@@ -65,9 +71,26 @@ class VL2(BaseModel):
         text = "".join(part["value"] for part in message if part["type"] == "text")
         return as_fractions(self._said(pointing_question(text), asked.pictures))
 
+    def chat_inner(self, message: Sequence[Mapping[str, Any]], dataset: str | None = None) -> str:
+        """Answer the last question of a conversation.
+
+        Raises:
+            InputError: the question cannot be asked; VLMEvalKit then tries with fewer turns.
+        """
+        turns = []
+        for turn in message:
+            asked = interleaved(turn["content"], dataset)
+            pictures = list(asked.pictures)
+            turns.append({"role": turn["role"], "content": asked.prompt, "images": pictures})
+        answer = self._assistant.chat(turns, max_tokens=self._max_new_tokens)
+        return answer.text.strip().rstrip(".")
+
     def _said(self, prompt: str, pictures: Sequence[Any]) -> str:
-        answer = self._assistant.ask(list(pictures), prompt, max_tokens=self._max_new_tokens)
-        return answer.text.strip()
+        return unless_unaskable(
+            lambda: (
+                self._assistant.ask(list(pictures), prompt, max_tokens=self._max_new_tokens).text
+            )
+        ).strip()
 
 
 def register() -> None:

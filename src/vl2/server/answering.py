@@ -6,73 +6,32 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 import PIL.Image
 
 from vl2 import grounding
-from vl2.chat import as_picture
-from vl2.engine import (
-    Assistant,
-    Choice,
-    Delta,
-    Engine,
-    Event,
-    Finish,
-    Request,
-    Sampling,
-    Stats,
-    Usage,
-)
-from vl2.engine.requests import FinishReason
+from vl2.engine import Assistant, Choice, Delta, Event, Finish, Request, Sampling, Usage
+from vl2.engine.requests import AwaitedEvents, FinishReason
 from vl2.errors import ContextError, ImageError
-from vl2.processing.images import Limits, open_image
+from vl2.processing.building import choose_grids
 from vl2.server.fetching import fetch
-from vl2.server.gate import Gate
+from vl2.server.gate import Gate, Place
 from vl2.server.metrics import Metrics
+from vl2.server.pictures import decoded, is_web, opened, sizes
 from vl2.server.raw import raw_prompt
 from vl2.server.refusals import Refusal
+from vl2.server.schemas import Schemas
 from vl2.server.settings import Settings
 
 _PREPARING_THREADS = 2
 _FETCHING_THREADS = 8
-_FULL_SIZE_PICTURES = 3
-"""The pictures of a request may have as many pixels together as this many of the largest."""
+_FLOAT_BYTES = 4
 
 Result = TypeVar("Result")
-
-
-class AsyncEvents(Protocol):
-    """The events of one answer, awaited; closing or forgetting them ends the work on it."""
-
-    def __aiter__(self) -> AsyncIterator[Event]: ...
-
-    async def aclose(self) -> None:
-        """End the work on the answer."""
-        ...
-
-
-class StreamingEngine(Engine, Protocol):
-    """An engine that many coroutines may ask at once."""
-
-    def stream(self, request: Request) -> AsyncEvents:
-        """Queue a request; what it cannot take is raised here."""
-        ...
-
-    def stats(self) -> Stats:
-        """What there is to do and was done."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +76,14 @@ class Answering:
     def __init__(self, assistant: Assistant, settings: Settings) -> None:
         self.assistant = assistant
         self.settings = settings
-        self.gate = Gate(settings.queue)
+        self.gate = Gate(settings.queue, settings.picture_bytes)
         self.metrics = Metrics()
-        self._engine = cast("StreamingEngine", assistant.engine)
-        self.metrics.watch(lambda: self.gate.inside, self._engine.stats)
+        self.metrics.watch(self.gate, assistant.engine.stats)
         longest = max(map(len, assistant.processor.tokenizer.get_vocab()))
         self._most_characters = longest * assistant.engine.context
         self._preparing = ThreadPoolExecutor(_PREPARING_THREADS, "prepare")
         self._fetching = ThreadPoolExecutor(_FETCHING_THREADS, "fetch")
+        self._schemas = Schemas()
 
     def check_model(self, name: str | None) -> None:
         """Refuse a request for another model.
@@ -171,25 +130,44 @@ class Answering:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._preparing, function, *arguments)
 
-    async def encoded_pictures(self, urls: Sequence[str]) -> list[bytes]:
+    async def encoded_pictures(self, urls: Sequence[str], place: Place) -> list[bytes]:
         """The bytes behind addresses of pictures.
 
+        Args:
+            urls: the addresses.
+            place: where those that are fetched are counted.
+
         Raises:
-            ImageError: an address is of no allowed kind, or gives nothing.
+            ImageError: an address is of no allowed kind, or gives nothing, or they have more bytes
+                together than a body may have.
             Refusal: there are too many.
         """
         self.check_count(len(urls))
         loop = asyncio.get_running_loop()
-        return [
-            await loop.run_in_executor(self._fetching, _encoded, url, self.settings) for url in urls
-        ]
+        left = self.settings.max_body_bytes
+        pictures = []
+        for url in urls:
+            if is_web(url):
+                picture = await loop.run_in_executor(self._fetching, fetch, url, self.settings)
+                left -= len(picture)
+                if left < 0:
+                    raise ImageError(
+                        "The pictures that were fetched have more than the allowed "
+                        f"{self.settings.max_body_bytes} bytes together: ask for fewer."
+                    )
+                place.hold(len(picture))
+            else:
+                picture = await self.in_thread(decoded, url)
+            pictures.append(picture)
+        return pictures
 
     async def prepare(
         self,
         messages: Sequence[Mapping[str, Any]],
         pictures: Sequence[bytes],
         options: Mapping[str, Any],
-        max_tiles: int | None = None,
+        max_tiles: int | None,
+        place: Place,
     ) -> Prepared:
         """Make a prompt of a conversation.
 
@@ -198,11 +176,17 @@ class Answering:
             pictures: encoded, in the order of their places.
             options: fields of `Sampling`.
             max_tiles: cut a picture into at most so many tiles.
+            place: where the memory of the tiles is counted.
 
         Raises:
-            InputError: what `Assistant.prepare` raises.
+            InputError: what `Assistant.prepare` raises, or a schema that takes too long.
+            Refusal: there is no memory for the tiles.
         """
         self.check_length(_texts(messages))
+        if "json_schema" in options:
+            await self._schemas.check(options["json_schema"])
+        # Before anything is decoded: the tiles stay until the answer is finished.
+        place.hold(await self.in_thread(self._tile_bytes, pictures, max_tiles))
         return await self.in_thread(self._prepared, messages, pictures, options, max_tiles)
 
     async def prepare_text(self, text: str | Sequence[int], options: Mapping[str, Any]) -> Prepared:
@@ -221,6 +205,12 @@ class Answering:
         prompt = await self.in_thread(raw_prompt, text, self.assistant)
         return Prepared(Request(prompt, sampling), None)
 
+    def _tile_bytes(self, pictures: Sequence[bytes], max_tiles: int | None) -> int:
+        """Memory of the tiles of pictures, by what their heads say."""
+        tiling = self.assistant.processor.tiling.limited(max_tiles)
+        grids = choose_grids(sizes(pictures, self.settings.picture_limits), tiling)
+        return sum(grid.n_tiles for grid in grids) * 3 * tiling.tile_size**2 * _FLOAT_BYTES
+
     def _prepared(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -228,13 +218,13 @@ class Answering:
         options: Mapping[str, Any],
         max_tiles: int | None,
     ) -> Prepared:
-        opened = _all_opened(pictures, self.settings.picture_limits)
+        images = opened(pictures, self.settings.picture_limits)
         request, size = self.assistant.prepare(
-            _filled(messages, opened), max_tiles=max_tiles, **dict(options)
+            _filled(messages, images), max_tiles=max_tiles, **dict(options)
         )
         return Prepared(request, size)
 
-    def begin(self, prepared: Prepared) -> AsyncGenerator[Event, None]:
+    async def begin(self, prepared: Prepared) -> AsyncGenerator[Event, None]:
         """Hand a prompt to the engine; gives its answer as it grows.
 
         Closing the events ends the work on the answer.
@@ -242,9 +232,13 @@ class Answering:
         Raises:
             VL2Error: the engine does not take the request.
         """
-        return self._counted(self._engine.stream(prepared.request))
+        # The engine reads tiles and constraints at once, which may take long.
+        answer = await self.in_thread(
+            self.assistant.engine.stream, prepared.request, asyncio.get_running_loop()
+        )
+        return self._counted(answer)
 
-    async def _counted(self, answer: AsyncEvents) -> AsyncGenerator[Event, None]:
+    async def _counted(self, answer: AwaitedEvents) -> AsyncGenerator[Event, None]:
         start = first = time.monotonic()
         begun = finished = False
         try:
@@ -264,7 +258,7 @@ class Answering:
     async def whole(self, prepared: Prepared) -> Whole:
         """An answer when it is finished."""
         text, choices = "", []
-        async with contextlib.aclosing(self.begin(prepared)) as events:
+        async with contextlib.aclosing(await self.begin(prepared)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     text += event.text
@@ -282,46 +276,6 @@ class Answering:
         self.metrics.duration.observe(now - start)
         if now > first:
             self.metrics.speed.observe(usage.completion_tokens / (now - first))
-
-
-def _encoded(url: str, settings: Settings) -> bytes:
-    """The bytes behind one address; never those of a file on this machine."""
-    scheme = url[:8].lower()
-    if scheme.startswith("data:"):
-        picture = as_picture(url)
-        assert isinstance(picture, bytes)
-        return picture
-    if scheme.startswith(("http://", "https://")):
-        return fetch(url, settings)
-    raise ImageError("A picture must be a data: URL with its bytes, or an http(s) address.")
-
-
-def _all_opened(pictures: Sequence[bytes], limits: Limits) -> list[PIL.Image.Image]:
-    """The pictures of a request.
-
-    Raises:
-        ImageError: one of them cannot be opened, or they are too large together.
-    """
-    opened: list[PIL.Image.Image] = []
-    allowed = _FULL_SIZE_PICTURES * limits.max_pixels
-    for number, picture in enumerate(pictures, start=1):
-        which = f"Picture {number} of {len(pictures)}: " if len(pictures) > 1 else ""
-        opened.append(_opened(picture, which, limits))
-        allowed -= opened[-1].width * opened[-1].height
-        if allowed < 0:
-            raise ImageError(
-                f"The first {number} pictures have together more than "
-                f"{_FULL_SIZE_PICTURES * limits.max_pixels} pixels: send fewer, or smaller ones."
-            )
-    return opened
-
-
-def _opened(encoded: bytes, which: str, limits: Limits) -> PIL.Image.Image:
-    """A picture; an error says which one it was."""
-    try:
-        return open_image(encoded, limits=limits)
-    except ImageError as error:
-        raise ImageError(f"{which}{error}") from error
 
 
 def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
-import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from vl2.engine import Choice, Delta, Event, Usage
+from vl2.engine import Candidate, Choice, Delta, Finish
 from vl2.server import replies
 from vl2.server.answering import Answering, Prepared, Whole
 from vl2.server.bodies import (
@@ -26,9 +24,8 @@ from vl2.server.bodies import (
 )
 from vl2.server.documented import ERRORS, either
 from vl2.server.refusals import Refusal
-from vl2.server.sending import EventStream, merged, server_event, together, while_connected
-
-LOWEST_LOGPROB = -9999.0  # JSON has no infinity
+from vl2.server.replying import Reply, respond
+from vl2.server.sending import while_connected
 
 
 def router(answering: Answering) -> APIRouter:
@@ -44,25 +41,15 @@ def router(answering: Answering) -> APIRouter:
         """Answer the last question of a conversation."""
         answering.check_model(body.model)
         messages, urls, tiles = spoken(body)
-        count = body.n or 1
         with contextlib.ExitStack() as inside:
-            inside.enter_context(answering.gate.entered(count))
-            pictures = await while_connected(request, answering.encoded_pictures(urls))
-            prepared = await while_connected(
-                request, answering.prepare(messages, pictures, chat_options(body), tiles)
-            )
-            varied = [prepared.varied(index) for index in range(count)]
-            reply = _Reply(body)
-            if body.stream:
-                answers = [answering.begin(each) for each in varied]
-                return EventStream(
-                    reply.chunks(prepared, answers),
-                    answering.settings.send_seconds,
-                    inside.pop_all().close,
-                )
-            works = together(*map(answering.whole, varied))
-            whole = reply.whole(await while_connected(request, works))
-            return Response(whole.model_dump_json(), media_type="application/json")
+            place = inside.enter_context(answering.gate.entered(body.n or 1))
+
+            async def prepared() -> Prepared:
+                pictures = await answering.encoded_pictures(urls, place)
+                return await answering.prepare(messages, pictures, chat_options(body), tiles, place)
+
+            reply = _ChatReply(body, await while_connected(request, prepared()))
+            return await respond(reply, answering, request, inside, stream=body.stream)
 
     return routes
 
@@ -140,97 +127,77 @@ def chat_options(body: ChatBody) -> dict[str, Any]:
     return options
 
 
-class _Reply:
-    """The answers to one body, whole or in chunks."""
+class _ChatReply(Reply):
+    """The answers to a conversation."""
 
-    def __init__(self, body: ChatBody) -> None:
-        self._body = body
-        self._id = f"chatcmpl-{uuid.uuid4().hex}"
-        self._created = int(time.time())
+    prefix = "chatcmpl"
+    chunk = "chat.completion.chunk"
+
+    def __init__(self, body: ChatBody, prepared: Prepared) -> None:
+        super().__init__(body, [prepared])
+        self._logprobs_wanted = bool(body.logprobs)
+        self._texts = [""] * len(self.prepared)
 
     def whole(self, answers: Sequence[Whole]) -> replies.ChatCompletion:
-        """All answers at once."""
-        return replies.ChatCompletion(
-            id=self._id,
-            created=self._created,
-            model=self._body.model,
-            choices=[
-                replies.ChatChoice(
-                    index=index,
-                    message=replies.ChatMessage(
-                        content=answer.text, boxes=list(map(replies.Box.of, answer.boxes))
-                    ),
-                    logprobs=self._logprobs(answer.choices),
-                    finish_reason=answer.reason,
-                )
-                for index, answer in enumerate(answers)
-            ],
-            usage=replies.Usage.of([answer.usage for answer in answers]),
-        )
-
-    async def chunks(
-        self, prepared: Prepared, answers: Sequence[AsyncGenerator[Event, None]]
-    ) -> AsyncGenerator[bytes, None]:
-        """All answers while they grow, as server-sent events."""
-        for index in range(len(answers)):
-            yield self._chunk(index, replies.ChatDelta(role="assistant", content=""))
-        texts = [""] * len(answers)
-        usages: list[Usage] = []
-        async with contextlib.aclosing(merged(answers)) as events:
-            async for index, event in events:
-                if isinstance(event, Delta):
-                    texts[index] += event.text
-                    delta = replies.ChatDelta(content=event.text)
-                    yield self._chunk(index, delta, logprobs=self._logprobs(event.choices))
-                    continue
-                usages.append(event.usage)
-                boxes = list(map(replies.Box.of, prepared.boxes(texts[index])))
-                delta = replies.ChatDelta(boxes=boxes)
-                yield self._chunk(index, delta, finish_reason=event.reason)
-        if self._wants_usage:
-            yield self._event(choices=[], usage=replies.Usage.of(usages))
-
-    @property
-    def _wants_usage(self) -> bool:
-        options = self._body.stream_options
-        return options is not None and options.include_usage
-
-    def _chunk(self, index: int, delta: replies.ChatDelta, **fields: Any) -> bytes:  # noqa: ANN401
-        fields = {"logprobs": None, "finish_reason": None, **fields}
-        choice = replies.ChatChunkChoice(index=index, delta=delta, **fields)
-        if self._wants_usage:
-            return self._event(choices=[choice], usage=None)
-        return self._event(choices=[choice])
-
-    def _event(self, **fields: Any) -> bytes:  # noqa: ANN401
-        return server_event(
-            replies.ChatChunk(
-                id=self._id,
-                object="chat.completion.chunk",
-                created=self._created,
-                model=self._body.model,
-                **fields,
+        choices = [
+            replies.ChatChoice(
+                index=index,
+                message=replies.ChatMessage(
+                    content=answer.text, boxes=list(map(replies.Box.of, answer.boxes))
+                ),
+                logprobs=self._logprobs(answer.choices),
+                finish_reason=answer.reason,
             )
+            for index, answer in enumerate(answers)
+        ]
+        usage = self.usage([answer.usage for answer in answers])
+        return replies.ChatCompletion(**self.head, choices=choices, usage=usage)
+
+    def first(self, index: int) -> Iterable[replies.ChatChunk]:
+        yield self._chunk(index, replies.ChatDelta(role="assistant", content=""))
+
+    def grown(self, index: int, delta: Delta) -> replies.ChatChunk:
+        self._texts[index] += delta.text
+        more = replies.ChatDelta(content=delta.text)
+        return self._chunk(index, more, logprobs=self._logprobs(delta.choices))
+
+    def ended(self, index: int, finish: Finish) -> replies.ChatChunk:
+        boxes = self.prepared[index].boxes(self._texts[index])
+        delta = replies.ChatDelta(boxes=list(map(replies.Box.of, boxes)))
+        return self._chunk(index, delta, finish_reason=finish.reason)
+
+    def last(self) -> replies.ChatChunk:
+        return replies.ChatChunk(**self.chunk_head, choices=[])
+
+    def _chunk(
+        self,
+        index: int,
+        delta: replies.ChatDelta,
+        logprobs: replies.ChatLogprobs | None = None,
+        finish_reason: replies.Reason | None = None,
+    ) -> replies.ChatChunk:
+        choice = replies.ChatChunkChoice(
+            index=index, delta=delta, logprobs=logprobs, finish_reason=finish_reason
         )
+        return replies.ChatChunk(**self.chunk_head, choices=[choice])
 
     def _logprobs(self, choices: Sequence[Choice]) -> replies.ChatLogprobs | None:
-        if not self._body.logprobs:
+        if not self._logprobs_wanted:
             return None
         return replies.ChatLogprobs(
             content=[
                 replies.TokenLogprob(
-                    token=choice.chosen.text,
-                    logprob=max(choice.chosen.logprob, LOWEST_LOGPROB),
-                    bytes=list(choice.chosen.data),
-                    top_logprobs=[
-                        replies.TopLogprob(
-                            token=candidate.text,
-                            logprob=max(candidate.logprob, LOWEST_LOGPROB),
-                            bytes=list(candidate.data),
-                        )
-                        for candidate in choice.top
-                    ],
+                    **_candidate(choice.chosen).model_dump(),
+                    top_logprobs=list(map(_candidate, choice.top)),
                 )
                 for choice in choices
             ]
         )
+
+
+def _candidate(candidate: Candidate) -> replies.TopLogprob:
+    return replies.TopLogprob(
+        token=candidate.text,
+        logprob=max(candidate.logprob, replies.LOWEST_LOGPROB),
+        bytes=list(candidate.data),
+    )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
-import time
-import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Iterable, Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from vl2.engine import Choice, Delta, Event, Usage
+from vl2.engine import Choice, Delta, Finish
 from vl2.server import replies
-from vl2.server.answering import Answering, Whole
+from vl2.server.answering import Answering, Prepared, Whole
 from vl2.server.bodies import CompletionBody
-from vl2.server.chat import LOWEST_LOGPROB, choosing_options
+from vl2.server.chat import choosing_options
 from vl2.server.documented import ERRORS, either
-from vl2.server.sending import EventStream, merged, server_event, together, while_connected
+from vl2.server.replying import Reply, respond
+from vl2.server.sending import together, while_connected
 
 _DEFAULT_LENGTH = 16  # OpenAI's
 
@@ -34,27 +34,14 @@ def router(answering: Answering) -> APIRouter:
         """Continue texts."""
         answering.check_model(body.model)
         prompts = _prompts(body)
-        each = body.n or 1
+        options = {"max_tokens": _DEFAULT_LENGTH, **choosing_options(body)}
+        if body.logprobs is not None:
+            options |= {"logprobs": True, "top_logprobs": body.logprobs}
         with contextlib.ExitStack() as inside:
-            inside.enter_context(answering.gate.entered(len(prompts) * each))
-            options = {"max_tokens": _DEFAULT_LENGTH, **choosing_options(body)}
-            if body.logprobs is not None:
-                options |= {"logprobs": True, "top_logprobs": body.logprobs}
-            prepared = await while_connected(
-                request, together(*(answering.prepare_text(text, options) for text in prompts))
-            )
-            varied = [one.varied(index) for one in prepared for index in range(each)]
-            reply = _Reply(body, len(prompts))
-            if body.stream:
-                answers = [answering.begin(each) for each in varied]
-                return EventStream(
-                    reply.chunks(answers),
-                    answering.settings.send_seconds,
-                    inside.pop_all().close,
-                )
-            works = together(*map(answering.whole, varied))
-            whole = reply.whole(await while_connected(request, works))
-            return Response(whole.model_dump_json(), media_type="application/json")
+            inside.enter_context(answering.gate.entered(len(prompts) * (body.n or 1)))
+            preparing = together(*(answering.prepare_text(text, options) for text in prompts))
+            reply = _TextReply(body, await while_connected(request, preparing))
+            return await respond(reply, answering, request, inside, stream=body.stream)
 
     return routes
 
@@ -69,52 +56,41 @@ def _prompts(body: CompletionBody) -> list[str | list[int]]:
     return [one for one in prompt if not isinstance(one, int)]
 
 
-class _Reply:
-    """The continuations of one body, whole or in chunks."""
+class _TextReply(Reply):
+    """The continuations of one body's prompts."""
 
-    def __init__(self, body: CompletionBody, prompts: int) -> None:
-        self._body = body
-        self._prompts = prompts
-        self._id = f"cmpl-{uuid.uuid4().hex}"
-        self._created = int(time.time())
+    prefix = "cmpl"
+    chunk = "text_completion"
+
+    def __init__(self, body: CompletionBody, prompts: Sequence[Prepared]) -> None:
+        super().__init__(body, prompts)
+        self._logprobs_wanted = body.logprobs is not None
+        self._offsets = [Offsets() for _ in self.prepared]
 
     def whole(self, answers: Sequence[Whole]) -> replies.TextCompletion:
-        """All continuations at once."""
-        return replies.TextCompletion(
-            id=self._id,
-            created=self._created,
-            model=self._body.model,
-            choices=[
-                replies.TextChoice(
-                    index=index,
-                    text=answer.text,
-                    logprobs=self._logprobs(answer.choices, 0),
-                    finish_reason=answer.reason,
-                )
-                for index, answer in enumerate(answers)
-            ],
-            usage=replies.Usage.of([answer.usage for answer in answers], self._prompts),
-        )
+        choices = [
+            replies.TextChoice(
+                index=index,
+                text=answer.text,
+                logprobs=self._logprobs(index, answer.choices),
+                finish_reason=answer.reason,
+            )
+            for index, answer in enumerate(answers)
+        ]
+        usage = self.usage([answer.usage for answer in answers])
+        return replies.TextCompletion(**self.head, choices=choices, usage=usage)
 
-    async def chunks(
-        self, answers: Sequence[AsyncGenerator[Event, None]]
-    ) -> AsyncGenerator[bytes, None]:
-        """All continuations while they grow, as server-sent events."""
-        lengths = [0] * len(answers)
-        usages: dict[int, Usage] = {}
-        async with contextlib.aclosing(merged(answers)) as events:
-            async for index, event in events:
-                if isinstance(event, Delta):
-                    logprobs = self._logprobs(event.choices, lengths[index])
-                    lengths[index] += len(event.text)
-                    yield self._chunk(index, event.text, logprobs)
-                else:
-                    usages[index] = event.usage
-                    yield self._chunk(index, "", None, event.reason)
-        options = self._body.stream_options
-        if options is not None and options.include_usage:
-            counts = [usages[index] for index in range(len(answers))]
-            yield self._event([], replies.Usage.of(counts, self._prompts))
+    def first(self, index: int) -> Iterable[replies.TextCompletion]:
+        return ()
+
+    def grown(self, index: int, delta: Delta) -> replies.TextCompletion:
+        return self._chunk(index, delta.text, self._logprobs(index, delta.choices))
+
+    def ended(self, index: int, finish: Finish) -> replies.TextCompletion:
+        return self._chunk(index, "", None, finish.reason)
+
+    def last(self) -> replies.TextCompletion:
+        return replies.TextCompletion(**self.chunk_head, choices=[])
 
     def _chunk(
         self,
@@ -122,35 +98,43 @@ class _Reply:
         text: str,
         logprobs: replies.TextLogprobs | None,
         reason: replies.Reason | None = None,
-    ) -> bytes:
+    ) -> replies.TextCompletion:
         choice = replies.TextChoice(index=index, text=text, logprobs=logprobs, finish_reason=reason)
-        return self._event([choice], None)
+        return replies.TextCompletion(**self.chunk_head, choices=[choice])
 
-    def _event(self, choices: list[replies.TextChoice], usage: replies.Usage | None) -> bytes:
-        return server_event(
-            replies.TextCompletion(
-                id=self._id,
-                object="text_completion",
-                created=self._created,
-                model=self._body.model,
-                choices=choices,
-                usage=usage,
-            )
-        )
-
-    def _logprobs(self, choices: Sequence[Choice], offset: int) -> replies.TextLogprobs | None:
-        if self._body.logprobs is None:
+    def _logprobs(self, index: int, choices: Sequence[Choice]) -> replies.TextLogprobs | None:
+        if not self._logprobs_wanted:
             return None
-        offsets = []
-        for choice in choices:
-            offsets.append(offset)
-            offset += len(choice.chosen.text)
         return replies.TextLogprobs(
             tokens=[choice.chosen.text for choice in choices],
-            token_logprobs=[max(choice.chosen.logprob, LOWEST_LOGPROB) for choice in choices],
+            token_logprobs=[
+                max(choice.chosen.logprob, replies.LOWEST_LOGPROB) for choice in choices
+            ],
             top_logprobs=[
-                {each.text: max(each.logprob, LOWEST_LOGPROB) for each in choice.top}
+                {each.text: max(each.logprob, replies.LOWEST_LOGPROB) for each in choice.top}
                 for choice in choices
             ],
-            text_offset=offsets,
+            text_offset=[self._offsets[index].next(choice.chosen.data) for choice in choices],
         )
+
+
+class Offsets:
+    """Where tokens begin in the text that they make, in characters.
+
+    A token may hold a part of a character only, so the bytes are counted, not what each token looks
+    like alone. A token in the middle of a character begins where that character does.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._characters = 0
+
+    def next(self, data: bytes) -> int:
+        """Where the next token begins.
+
+        Args:
+            data: its bytes.
+        """
+        begin = self._characters
+        self._characters += len(self._decoder.decode(data))
+        return begin

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from vl2 import grounding
 from vl2.server import replies
-from vl2.server.answering import Answering
+from vl2.server.answering import Answering, Prepared
 from vl2.server.bodies import LocateBody
 from vl2.server.documented import ERRORS
 from vl2.server.sending import while_connected
@@ -23,22 +23,22 @@ def router(answering: Answering) -> APIRouter:
         question = grounding.locate_question(body.phrase)
         parts = [{"type": "image"}, {"type": "text", "text": question}]
         options = {} if body.max_tokens is None else {"max_tokens": body.max_tokens}
-        with answering.gate.entered():
-            pictures = await while_connected(request, answering.encoded_pictures([body.image]))
-            prepared = await while_connected(
-                request,
-                answering.prepare(
-                    [{"role": "user", "content": parts}], pictures, options, body.max_tiles
-                ),
-            )
-            answer = await while_connected(request, answering.whole(prepared))
-        assert prepared.size is not None  # there is a picture
+        messages = [{"role": "user", "content": parts}]
+        with answering.gate.entered() as place:
+
+            async def prepared() -> Prepared:
+                pictures = await answering.encoded_pictures([body.image], place)
+                return await answering.prepare(messages, pictures, options, body.max_tiles, place)
+
+            prompt = await while_connected(request, prepared())
+            answer = await while_connected(request, answering.whole(prompt))
+        assert prompt.size is not None  # there is a picture
         return replies.Located(
             model=answering.settings.model,
             boxes=list(map(replies.Box.of, answer.boxes)),
             text=grounding.strip(answer.text),
-            width=prepared.size[0],
-            height=prepared.size[1],
+            width=prompt.size[0],
+            height=prompt.size[1],
             usage=replies.Usage.of([answer.usage]),
         )
 

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from vl2.engine import Stats
+from vl2.server.gate import Gate
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 _SPEEDS = (1, 3, 10, 30, 100, 300, 1000, 3000)
@@ -54,14 +55,14 @@ class Metrics:
     def _histogram(self, name: str, what: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(name, what, buckets=buckets, registry=self._registry)
 
-    def watch(self, unfinished: Callable[[], int], stats: Callable[[], Stats]) -> None:
+    def watch(self, gate: Gate, stats: Callable[[], Stats]) -> None:
         """Show what others count, each time that the metrics are read.
 
         Args:
-            unfinished: answers that are unfinished, waiting ones included.
+            gate: knows what is unfinished.
             stats: what the engine tells about itself.
         """
-        self._registry.register(_Elsewhere(unfinished, stats))
+        self._registry.register(_Elsewhere(gate, stats))
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""
@@ -71,8 +72,8 @@ class Metrics:
 class _Elsewhere(Collector):
     """Numbers that the gate and the engine keep."""
 
-    def __init__(self, unfinished: Callable[[], int], stats: Callable[[], Stats]) -> None:
-        self._unfinished = unfinished
+    def __init__(self, gate: Gate, stats: Callable[[], Stats]) -> None:
+        self._gate = gate
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
@@ -80,7 +81,11 @@ class _Elsewhere(Collector):
         stats = self._stats()
         pages = max(stats.pages, 1)
         gauges = {
-            "vl2_unfinished_answers": ("Waiting ones included.", self._unfinished()),
+            "vl2_unfinished_answers": ("Waiting ones included.", self._gate.inside),
+            "vl2_picture_bytes": (
+                "Memory that the pictures of unfinished answers take.",
+                self._gate.picture_bytes,
+            ),
             "vl2_running_answers": ("Answers that the engine works on.", stats.running),
             "vl2_waiting_answers": ("Answers that wait for the engine.", stats.waiting),
             "vl2_cache_used_ratio": ("Share of the cache in use.", stats.pages_held / pages),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -10,6 +11,8 @@ from vl2.engine import Usage as Counts
 from vl2.grounding import Box as PixelBox
 
 Reason = Literal["stop", "length"]
+
+LOWEST_LOGPROB = -9999.0  # JSON has no infinity
 
 
 class Box(BaseModel):
@@ -39,7 +42,7 @@ class Usage(BaseModel):
     prompt_tokens_details: PromptDetails
 
     @classmethod
-    def of(cls, counts: list[Counts], prompts: int = 1) -> Usage:
+    def of(cls, counts: Sequence[Counts], prompts: int = 1) -> Usage:
         """The sum over the answers of a request.
 
         Args:

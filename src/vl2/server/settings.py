@@ -21,6 +21,8 @@ class Settings:
         private_urls: let those hosts have addresses inside the operator's own network.
         origins: web origins whose pages may call the API from a browser; none by default.
         queue: answers that may be unfinished at once, waiting ones included; more get a 429.
+        picture_bytes: memory for the pictures of unfinished answers: tiles, and files that were
+            fetched; more get a 429.
         max_body_bytes: size of a request's body.
         max_pixels: width times height of a picture.
         max_images: pictures in one conversation.
@@ -39,6 +41,7 @@ class Settings:
     private_urls: bool = False
     origins: tuple[str, ...] = ()
     queue: int = 64
+    picture_bytes: int = 1024 * _MIB
     max_body_bytes: int = 32 * _MIB
     max_pixels: int = 40_000_000
     max_images: int = 16
@@ -48,12 +51,13 @@ class Settings:
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("queue", "max_body_bytes", "max_pixels", "max_images"):
+        for name in ("queue", "picture_bytes", "max_body_bytes", "max_pixels", "max_images"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+        key = self.api_key
+        if key is not None and not (key.isascii() and key.isprintable()):
             raise InputError("The API key holds characters that no header can carry: use ASCII.")
-        if self.api_key is not None and self.api_key.strip() != (self.api_key or " "):
+        if key is not None and (not key or key != key.strip()):
             raise InputError(
                 "The API key is empty, or has spaces at its ends, which no header keeps: leave it "
                 "out, or give one."

@@ -1,7 +1,7 @@
 """Rendered training data: pictures with questions, exact answers and dense labels, from a seed."""
 
 from vl2.synth.dense import DenseLabels, dense_labels
-from vl2.synth.evaluation import EVALUATED, heldout, judge
+from vl2.synth.evaluation import EVALUATED, heldout
 from vl2.synth.export import rows
 from vl2.synth.names import (
     CHARACTER_CLASSES,
@@ -13,7 +13,7 @@ from vl2.synth.names import (
 )
 from vl2.synth.sampling import Sample, Turn, sample
 from vl2.synth.templates import vocabulary
-from vl2.synth.things import TILING, Thing
+from vl2.synth.things import TILING, Scene, Thing
 
 __all__ = [
     "CHARACTERS",
@@ -26,11 +26,11 @@ __all__ = [
     "TILING",
     "DenseLabels",
     "Sample",
+    "Scene",
     "Thing",
     "Turn",
     "dense_labels",
     "heldout",
-    "judge",
     "rows",
     "sample",
     "vocabulary",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vl2.processing.images import fitted_size
 from vl2.processing.tiling import Grid, Tiling
 from vl2.synth.names import CHARACTER_CLASS, COLOUR_CLASS, SHAPE_CLASS, TEXT_CLASS
-from vl2.synth.sampling import Sample
+from vl2.synth.things import Scene
 
 CELLS = 2
 """Each patch is looked at in this many by this many cells to tell its characters."""
@@ -127,16 +127,16 @@ def _local_boxes(
     return inside[index[:, None], things]
 
 
-def dense_labels(sample: Sample, grid: Grid, tiling: Tiling) -> DenseLabels:
+def dense_labels(scene: Scene, grid: Grid, tiling: Tiling) -> DenseLabels:
     """Labels the patches of the tiles that `processing.images.cut` makes of a picture.
 
     Args:
-        sample: The picture.
+        scene: The picture.
         grid: Its grid of local tiles.
         tiling: The rule that gave the grid; its patches must fill its tiles.
     """
     nowhere = (np.nan,) * 4
-    things, letters, picture = sample.things, sample.characters, sample.image.size
+    things, letters, picture = scene.things, scene.characters, scene.image.size
     boxes = np.array([nowhere, *((t.x1, t.y1, t.x2, t.y2) for t in things)], np.float32)
     letter_boxes = np.array([letter[1:] for letter in letters], np.float32).reshape(-1, 4)
     letter_classes = np.array([0, *(CHARACTER_CLASS[letter[0]] for letter in letters)], np.int16)

@@ -3,10 +3,11 @@
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vl2.errors import InputError
+from vl2.synth.kinds import KINDS
 from vl2.synth.sampling import Sample, sample
 
 ROWS = "rows.jsonl"
@@ -14,7 +15,7 @@ ROWS = "rows.jsonl"
 
 
 def messages(of: Sample) -> list[dict[str, Any]]:
-    """The turns of a sample as messages of content parts; the picture stands in the first."""
+    """The turns of a sample as messages of content parts; the pictures stand in the first."""
     spelt: list[dict[str, Any]] = []
     for turn in of.turns:
         question = [{"type": "text", "text": turn.question}]
@@ -22,25 +23,28 @@ def messages(of: Sample) -> list[dict[str, Any]]:
         spelt.append({"role": "user", "content": question})
         spelt.append({"role": "assistant", "content": answer})
     if spelt:
-        spelt[0]["content"].insert(0, {"type": "image"})
+        spelt[0]["content"][:0] = [{"type": "image"} for _ in of.scenes]
     return spelt
 
 
-def rows(split: str, start: int = 0, count: int | None = None) -> Iterator[dict[str, Any]]:
-    """Training rows `{"messages": [...], "images": [picture]}`, one a seed.
+def rows(
+    split: str, start: int = 0, count: int | None = None, *, kinds: Mapping[str, float] = KINDS
+) -> Iterator[dict[str, Any]]:
+    """Training rows `{"messages": [...], "images": [picture, ...]}`, one a seed.
 
     Args:
         split: "train" or "heldout".
-        start: The seed of the first picture; the others follow.
+        start: The seed of the first row; the others follow.
         count: How many; None goes on for ever.
+        kinds: The weight of each kind of picture.
 
     Raises:
-        InputError: an unknown split, or a negative seed.
+        InputError: an unknown split or kind, or a negative seed.
     """
     seed = start
     while count is None or seed < start + count:
-        drawn = sample(seed, split)
-        yield {"messages": messages(drawn), "images": [drawn.image]}
+        drawn = sample(seed, split, kinds=kinds)
+        yield {"messages": messages(drawn), "images": drawn.images}
         seed += 1
 
 
@@ -50,42 +54,46 @@ def write(
     start: int,
     count: int,
     *,
+    kinds: Mapping[str, float] = KINDS,
     progress: Callable[[int], None] = lambda done: None,
 ) -> int:
     """Writes rows as `rows.jsonl` with the pictures as PNG files; goes on after a stop.
 
-    A picture is written before its row, so every row that is there is whole; a last row without its
-    line end is written again. Rows hold "seed" and "split" besides "messages" and "images".
+    Pictures are written before their row, so every row that is there is whole; a last row without
+    its line end is written again. Rows hold "seed", "split" and, if they are not the default ones,
+    "kinds" besides "messages" and "images".
 
     Args:
         folder: Where to write; made if it is missing.
         split: "train" or "heldout".
-        start: The seed of the first picture.
+        start: The seed of the first row.
         count: How many rows there shall be in all.
+        kinds: The weight of each kind of picture.
         progress: Called with the number of rows that are there.
 
     Returns:
         How many rows were written now.
 
     Raises:
-        InputError: the folder holds rows of another split or of other seeds, or is a file.
+        InputError: the folder holds rows of another split, of other seeds or kinds, or is a file.
     """
     base = pathlib.Path(folder)
     if base.exists() and not base.is_dir():
         raise InputError(f"{str(base)!r} is a file: name a folder to write the pictures to.")
     pictures = base / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
-    done = _rows_there(base / ROWS, split, start)
+    origin: dict[str, Any] = {"split": split}
+    if kinds != KINDS:
+        origin["kinds"] = dict(kinds)
+    done = _rows_there(base / ROWS, origin, start)
     progress(done)
     with (base / ROWS).open("a", encoding="utf-8") as file:
         for seed in range(start + done, start + count):
-            drawn = sample(seed, split)
-            name = f"{split}-{seed:08d}.png"
-            drawn.image.save(pictures / name)
+            drawn = sample(seed, split, kinds=kinds)
             row = {
                 "messages": messages(drawn),
-                "images": [f"{pictures.name}/{name}"],
-                "split": split,
+                "images": _save(drawn, pictures, f"{split}-{seed:08d}"),
+                **origin,
                 "seed": seed,
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -93,7 +101,15 @@ def write(
     return max(0, count - done)
 
 
-def _rows_there(path: pathlib.Path, split: str, start: int) -> int:
+def _save(drawn: Sample, folder: pathlib.Path, stem: str) -> list[str]:
+    """Writes the pictures of a sample; returns their paths relative to the folder of the rows."""
+    ends = [""] if len(drawn.images) == 1 else [f"-{i + 1}" for i in range(len(drawn.images))]
+    for image, end in zip(drawn.images, ends, strict=True):
+        image.save(folder / f"{stem}{end}.png")
+    return [f"{folder.name}/{stem}{end}.png" for end in ends]
+
+
+def _rows_there(path: pathlib.Path, origin: dict[str, Any], start: int) -> int:
     """How many whole rows a file holds; a row that was cut off is taken away."""
     if not path.exists():
         return 0
@@ -101,21 +117,21 @@ def _rows_there(path: pathlib.Path, split: str, start: int) -> int:
     whole = content[: content.rfind(b"\n") + 1]
     lines = whole.splitlines()
     if lines:
-        _check_row(lines[0], path, split, start)
-        _check_row(lines[-1], path, split, start + len(lines) - 1)
+        _check_row(lines[0], path, {**origin, "seed": start})
+        _check_row(lines[-1], path, {**origin, "seed": start + len(lines) - 1})
     if len(whole) < len(content):
         os.truncate(path, len(whole))
     return len(lines)
 
 
-def _check_row(line: bytes, path: pathlib.Path, split: str, seed: int) -> None:
+def _check_row(line: bytes, path: pathlib.Path, origin: dict[str, Any]) -> None:
     try:
         row = json.loads(line)
-        found = (row["split"], row["seed"])
+        found = {name: row[name] for name in ("split", "kinds", "seed") if name in row}
     except (ValueError, KeyError, TypeError):
         found = None
-    if found != (split, seed):
+    if found != origin:
         raise InputError(
-            f"{str(path)!r} does not hold the rows of split {split!r} in this order "
-            f"(expected seed {seed}, found {found}): write to an empty folder."
+            f"{str(path)!r} does not hold these rows in this order (expected {origin}, found "
+            f"{found}): write to an empty folder."
         )

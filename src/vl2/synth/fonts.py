@@ -35,6 +35,14 @@ _FILES: tuple[str, ...] = (
 PILLOW_DEFAULT = "Pillow default"
 FONTS: tuple[str, ...] = (*_FILES, PILLOW_DEFAULT)
 
+HELD_OUT_FONTS: tuple[str, ...] = ("cmr10", "cmb10", "cmss10", "cmtt10")
+"""Fonts (Computer Modern) of held-out documents and charts alone; they have no euro sign."""
+
+MARKS = ":-"
+"""Printed beside `CHARACTERS`, but never asked for."""
+
+_BOLD = {"STIXGeneral": "STIXGeneralBol", "cmr10": "cmb10"}
+
 
 @dataclass(frozen=True, slots=True)
 class Glyph:
@@ -65,7 +73,7 @@ def _font_folder() -> pathlib.Path:
 
 
 def open_font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """One of `FONTS` at `size` pixels to the em.
+    """One of `FONTS` or `HELD_OUT_FONTS` at `size` pixels to the em.
 
     Raises:
         MissingExtraError: matplotlib, which brings the fonts, is not installed.
@@ -74,6 +82,12 @@ def open_font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageF
         return ImageFont.load_default(size)
     path = _font_folder() / f"{name}.ttf"
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def bold(name: str) -> str:
+    """The bold sister of an upright font; any other font itself."""
+    sister = _BOLD.get(name, f"{name}-Bold")
+    return sister if sister in FONTS + HELD_OUT_FONTS else name
 
 
 def rounded_size(size: float) -> int:
@@ -91,7 +105,7 @@ def glyph_set(name: str, size: int) -> GlyphSet:
     """
     font = open_font(name, size)
     glyphs: dict[str, Glyph] = {}
-    for character in CHARACTERS:
+    for character in CHARACTERS + MARKS:
         left, top, right, bottom = font.getbbox(character, anchor="ls")
         mask = Image.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))
         ImageDraw.Draw(mask).text((-left, -top), character, fill=255, font=font, anchor="ls")

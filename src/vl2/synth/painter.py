@@ -8,7 +8,7 @@ from PIL import ImageDraw
 from vl2.synth import shapes
 from vl2.synth.backgrounds import RGB, Background, stands_out
 from vl2.synth.fonts import Glyph, GlyphSet, glyph_set, rounded_size
-from vl2.synth.names import COLOURS
+from vl2.synth.names import CHARACTER_CLASS, COLOURS
 from vl2.synth.things import Character, Scene, Thing, canvas_scale
 
 SMALLEST_SHAPE = 18
@@ -99,10 +99,10 @@ class Layout:
 class Painter:
     """One picture in the making."""
 
-    def __init__(self, rng: random.Random, behind: Background) -> None:
+    def __init__(self, rng: random.Random, behind: Background, *, tiled: bool = True) -> None:
         self.rng, self.behind = rng, behind
         self.width, self.height = behind.image.size
-        self.scale = canvas_scale(self.width, self.height)
+        self.scale = canvas_scale(self.width, self.height, tiled=tiled)
         self.layout = Layout(rng, self.width, self.height)
         self.things: list[Thing] = []
         self.characters: list[Character] = []
@@ -125,10 +125,28 @@ class Painter:
         if shapes.may_be_hollow(shape) and rng.random() < _HOLLOW:
             stroke = max(rng.uniform(0.08, 0.13) * size, 2.4 / self.scale)
         mask = shapes.mask(shape, corners, stroke)
-        self.behind.image.paste(_jittered(rng, colour), where, mask)
+        self.behind.image.paste(jittered(rng, colour), where, mask)
         x, y = where
         self.things.append(Thing("shape", colour, shape, x, y, x + width, y + height))
         return True
+
+    def shape_at(
+        self, shape: str, colour: tuple[str, RGB], size: float, centre: tuple[float, float]
+    ) -> None:
+        """Draws a filled, upright shape around a point, which the caller knows to be free.
+
+        Args:
+            shape: Its name.
+            colour: The name of its colour, and the shade.
+            size: Its length in pixels.
+            centre: The middle of its box.
+        """
+        corners, width, height = shapes.turned(shape, size, 0.0)
+        left, top = round(centre[0] - width / 2), round(centre[1] - height / 2)
+        mask = shapes.mask(shape, corners, None)
+        self.behind.image.paste(colour[1], (left, top), mask)
+        thing = Thing("shape", colour[0], shape, left, top, left + width, top + height)
+        self.things.append(thing)
 
     def lines(
         self, lines: list[Line], colour: str, *, spacing: float = 0.0, plate: RGB | None = None
@@ -153,23 +171,25 @@ class Painter:
             corner = (x + width - 1, y + height - 1)
             draw = ImageDraw.Draw(self.behind.image)
             draw.rounded_rectangle((where, corner), self.rng.choice((0, margin)), plate)
-        value = _jittered(self.rng, colour)
+        value = jittered(self.rng, colour)
         y += margin
         for line in lines:
-            self._print(line, x + margin, y, colour, value)
+            self.print_in(line, x + margin, y, colour, value)
             y += line.height + gap
         return True
 
     def print_at(self, line: Line, x: int, y: int, colour: str) -> None:
         """Prints a line with the corner of its ink at a point that the caller knows to be free."""
-        self._print(line, x, y, colour, _jittered(self.rng, colour))
+        self.print_in(line, x, y, colour, jittered(self.rng, colour))
 
-    def _print(self, line: Line, x: int, y: int, colour: str, value: RGB) -> None:
+    def print_in(self, line: Line, x: int, y: int, colour: str, value: RGB) -> None:
+        """Prints a line as `print_at` does, in a given shade of its colour."""
         pen, base = x - line.left, y - line.top
         paste, bottom = self.behind.image.paste, y + line.height
         for character, glyph in zip(line.string, line.glyphs, strict=True):
             paste(value, (pen + glyph.left, base + glyph.top), glyph.mask)
-            self.characters.append((character, pen, y, pen + glyph.advance, bottom))
+            if character in CHARACTER_CLASS:
+                self.characters.append((character, pen, y, pen + glyph.advance, bottom))
             pen += glyph.advance
         self.things.append(Thing("text", colour, line.string, x, y, x + line.width, bottom))
 
@@ -191,7 +211,8 @@ def apt_colours(behind: tuple[RGB, ...], *, text: bool) -> list[str]:
     return [*found, "white"] if "white" in found else found
 
 
-def _jittered(rng: random.Random, name: str) -> RGB:
+def jittered(rng: random.Random, name: str) -> RGB:
+    """Some shade of a named colour."""
     r, g, b = COLOURS[name]
     shift = rng.randint(-10, 10)
     return (

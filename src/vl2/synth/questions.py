@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from vl2.synth import templates
 from vl2.synth.answers import reference
+from vl2.synth.drawn import Question
 from vl2.synth.names import COLOURS, SHAPES, plural, with_article
 from vl2.synth.things import Thing
 from vl2.synth.view import (
@@ -18,7 +19,6 @@ from vl2.synth.view import (
     some_phrase,
 )
 
-Question = tuple[str, str]
 MOST_BOXES = 4
 """No answer lists more boxes than this."""
 

@@ -1,4 +1,4 @@
-"""A training picture with its questions and answers, from a seed."""
+"""Training pictures with their questions and answers, from a seed."""
 
 import random
 import re
@@ -9,11 +9,10 @@ from PIL import Image
 
 from vl2.errors import InputError
 from vl2.synth import templates
+from vl2.synth.drawn import Drawn
+from vl2.synth.kinds import KINDS, draw
 from vl2.synth.names import SPLITS
-from vl2.synth.questions import QUESTIONS
-from vl2.synth.scene import KINDS, scene
-from vl2.synth.things import Character, Scene, Thing
-from vl2.synth.view import View, view_of
+from vl2.synth.things import Scene
 
 TASK_WEIGHTS: dict[str, float] = {
     "colour": 1.0,
@@ -33,6 +32,21 @@ TASK_WEIGHTS: dict[str, float] = {
     "listing": 0.5,
     "places": 0.5,
     "grounded_caption": 0.7,
+    "paragraph": 1.0,
+    "small_text": 1.0,
+    "receipt": 1.0,
+    "form": 1.0,
+    "cell": 1.0,
+    "table_markdown": 0.3,
+    "chart_value": 1.0,
+    "chart_largest": 0.5,
+    "chart_difference": 0.5,
+    "in_context": 1.0,
+    "which_picture": 1.0,
+    "count_pictures": 1.0,
+    "in_picture": 1.0,
+    "story": 1.0,
+    "text_only": 1.0,
 }
 """How often a task is drawn where it is apt. The printed strings are read once in any case."""
 
@@ -53,10 +67,12 @@ _GIVES_AWAY = frozenset(
     )
 )
 
+_TELLS_ALL = ("paragraph", "table_markdown", "in_picture", "story")
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question about a picture and its exact answer, which may hold grounding tags."""
+    """A question and its exact answer, which may hold grounding tags."""
 
     task: str
     question: str
@@ -65,19 +81,21 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A rendered picture with what is known about it.
+    """Rendered pictures with questions and answers.
 
     Attributes:
-        image: The picture, RGB.
-        things: What is on it, with boxes in pixels.
-        turns: Questions and answers, in the order in which to ask them.
-        characters: The printed letters with their cells (character, x1, y1, x2, y2) in pixels.
+        scenes: The pictures in reading order, with what is on them; none where there is only talk.
+        turns: Questions and answers, in the order in which to ask them. Boxes lie on the last
+            picture.
     """
 
-    image: Image.Image
-    things: tuple[Thing, ...]
+    scenes: tuple[Scene, ...]
     turns: tuple[Turn, ...]
-    characters: tuple[Character, ...]
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """The pictures alone, RGB."""
+        return [scene.image for scene in self.scenes]
 
 
 def random_source(seed: int, split: str) -> random.Random:
@@ -101,12 +119,13 @@ def sample(
     tasks: Mapping[str, float] = TASK_WEIGHTS,
     turns: tuple[int, int] = (6, 10),
 ) -> Sample:
-    """Renders a picture and asks about it: a pure function of its arguments.
+    """Renders pictures and asks about them: a pure function of its arguments.
 
     Args:
-        seed: 0 or more; every seed is another picture.
-        split: "train", or "heldout" for pictures and printed strings that training never sees.
-        kinds: The weight of each kind of picture: "shapes", "text", "both".
+        seed: 0 or more; every seed is another sample.
+        split: "train", or "heldout" for pictures, printed strings, fonts and layouts that training
+            never sees.
+        kinds: The weight of each kind of picture, of those in `KINDS`.
         tasks: The weight of each task; tasks that are not named are not asked.
         turns: The least and the most turns to aim for; a picture may give rise to fewer.
 
@@ -117,24 +136,23 @@ def sample(
         if unknown := set(given) - set(known):
             raise InputError(f"Unknown: {sorted(unknown)}. Use some of {', '.join(known)}.")
     rng = random_source(seed, split)
-    drawn = scene(rng, dict(kinds), held_out=split == "heldout")
-    asked = _turns(rng, drawn, tasks, rng.randint(*turns))
-    return Sample(drawn.image, drawn.things, asked, drawn.characters)
+    drawn = draw(rng, dict(kinds), held_out=split == "heldout")
+    return Sample(drawn.scenes, _turns(rng, drawn, tasks, rng.randint(*turns)))
 
 
 def _turns(
-    rng: random.Random, drawn: Scene, tasks: Mapping[str, float], count: int
+    rng: random.Random, drawn: Drawn, tasks: Mapping[str, float], count: int
 ) -> tuple[Turn, ...]:
-    if not tasks:
+    apt = {task: weight for task, weight in tasks.items() if task in drawn.questions}
+    if not apt:
         return ()
-    view = view_of(drawn)
-    names, weights = tuple(tasks), tuple(tasks.values())
     chosen: dict[tuple[str, str], Turn] = {}
-    wanted = _readings(rng, view, tasks) + rng.choices(names, weights, k=2 * count + 4)
+    wanted = [task for task in drawn.opening(rng) if task in apt]
+    wanted += rng.choices(tuple(apt), tuple(apt.values()), k=2 * count + 4)
     for task in wanted:
         if len(chosen) >= count:
             break
-        found = QUESTIONS[task](view, rng)
+        found = drawn.questions[task](rng)
         if found is not None:
             turn = Turn(task, *found)
             chosen.setdefault(_matter(turn), turn)
@@ -152,7 +170,7 @@ def _matter(turn: Turn) -> tuple[str, str]:
 
     Most answers tell the matter apart; for the others the words after the wording do.
     """
-    if turn.task in ("relation", "existence"):
+    if turn.task in ("relation", "existence", "count_pictures", "text_only"):
         return turn.task, turn.question
     if turn.task == "counting":
         things = turn.question.removeprefix("How many ").removeprefix("Count the ")
@@ -162,22 +180,14 @@ def _matter(turn: Turn) -> tuple[str, str]:
     return turn.task, turn.answer
 
 
-def _readings(rng: random.Random, view: View, tasks: Mapping[str, float]) -> list[str]:
-    """The reading tasks that a picture with text starts from, so that no print goes unread."""
-    one_by_one = len(view.texts_by_colour) == len(view.texts)
-    if len(view.texts) > 1 and (not one_by_one or rng.random() < 0.4):
-        found = ["lines"]
-    else:
-        found = [thing.noun for thing in view.texts]
-    return [task for task in found if task in tasks]
-
-
 def _rank(rng: random.Random, turn: Turn) -> float:
     """Where a turn goes in the conversation: a chance, with what gives answers away later.
 
-    A turn that quotes a printed string comes after all reading.
+    A turn that quotes a printed string comes after all reading, and one that tells all at the end.
     """
     rank = rng.random()
+    if turn.task in _TELLS_ALL:
+        return rank + 2
     if turn.task in _READING:
         return rank
     if '"' in turn.question or '"' in turn.answer:

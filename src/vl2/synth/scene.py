@@ -12,10 +12,9 @@ from vl2.synth.painter import SMALLEST_SHAPE, Line, Painter, apt_colours, fitted
 from vl2.synth.things import Scene
 
 Kind = Literal["shapes", "text", "both", "one", "page"]
-KINDS: dict[str, float] = {"shapes": 0.45, "text": 0.30, "both": 0.25, "one": 0.0, "page": 0.0}
-"""What is on a picture, and on which share of them. Two kinds are for the start of training: one
-single shape, from which a language model learns that there is something to look at, and a page full
-of print, too much to ask about, from which an encoder learns letters fastest."""
+"""What is on a picture. Two kinds are for the start of training: one single shape, from which a
+language model learns that there is something to look at, and a page full of print, too much to ask
+about, from which an encoder learns letters fastest."""
 
 _MOST_SHAPES = {"shapes": 6, "both": 4, "one": 1}
 
@@ -29,7 +28,8 @@ _EM_TO_CAPITAL = 1.35
 _NUMBERS, _PLATES, _STACKS = 0.33, 0.15, 0.25
 
 
-def _size(rng: random.Random) -> tuple[int, int]:
+def picture_size(rng: random.Random) -> tuple[int, int]:
+    """The width and the height of a picture in pixels."""
     across, down = rng.choices(_ASPECTS, _ASPECT_WEIGHTS)[0]
     longest = _SHORTEST_SIDE * (_LONGEST_SIDE / _SHORTEST_SIDE) ** rng.random()
     longest = max(longest, _SHORTEST_SIDE * max(across, down) / min(across, down) * 0.9)
@@ -37,7 +37,8 @@ def _size(rng: random.Random) -> tuple[int, int]:
     return round(unit * across), round(unit * down)
 
 
-def _add_shapes(painter: Painter, count: int) -> None:
+def add_shapes(painter: Painter, count: int) -> None:
+    """Puts up to so many shapes on a picture; some pictures repeat two shapes or two colours."""
     rng = painter.rng
     colours = apt_colours(painter.behind.colours, text=False)
     short = min(painter.width, painter.height)
@@ -117,23 +118,20 @@ def _add_page(painter: Painter, held_out: bool) -> None:
         y += tallest + rng.uniform(0.15, 0.8) * size
 
 
-def scene(rng: random.Random, kinds: dict[str, float], *, held_out: bool) -> Scene:
-    """A random picture.
+def scene(rng: random.Random, kind: Kind, *, held_out: bool) -> Scene | None:
+    """A random picture of a kind, or None if nothing found room on it.
 
     Args:
         rng: The source of chance.
-        kinds: The weight of each kind of picture.
+        kind: What is on the picture.
         held_out: Whether printed strings are those that training never sees.
     """
-    while True:
-        kind = rng.choices(tuple(kinds), tuple(kinds.values()))[0]
-        painter = Painter(rng, background(rng, *_size(rng)))
-        if kind == "page":
-            _add_page(painter, held_out)
-            return painter.scene()
-        if kind in ("text", "both"):
-            _add_texts(painter, rng.randint(1, 3 if kind == "text" else 2), held_out)
-        if kind in _MOST_SHAPES:
-            _add_shapes(painter, rng.randint(1, _MOST_SHAPES[kind]))
-        if painter.things:
-            return painter.scene()
+    painter = Painter(rng, background(rng, *picture_size(rng)))
+    if kind == "page":
+        _add_page(painter, held_out)
+        return painter.scene()
+    if kind in ("text", "both"):
+        _add_texts(painter, rng.randint(1, 3 if kind == "text" else 2), held_out)
+    if kind in _MOST_SHAPES:
+        add_shapes(painter, rng.randint(1, _MOST_SHAPES[kind]))
+    return painter.scene() if painter.things else None

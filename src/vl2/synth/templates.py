@@ -92,6 +92,72 @@ GROUNDED_CAPTION: ONE = (
     "<|grounding|>Can you describe the content of the image?",
 )
 
+PARAGRAPH: ONE = ("Read the paragraph.", "What does the paragraph say?", "Read all the text.")
+SMALL_TEXT: ONE = ("Read the small text.", "What does the small text say?")
+PRICE: ONE = (
+    'How much is "{name}"?',
+    'What is the price of "{name}"?',
+    'What does "{name}" cost?',
+)
+BOUGHT: ONE = ('What costs "{amount}"?',)
+TOTAL: ONE = ("What is the total?", "How much is the total?", "How much is it all?")
+FIELD: ONE = (
+    'What is the "{name}"?',
+    'What does it say for "{name}"?',
+    'What is written for "{name}"?',
+    'Read the field "{name}".',
+)
+CELL: ONE = (
+    'What is the "{column}" of "{row}"?',
+    'Read the cell in row "{row}" and column "{column}".',
+    'What does the table say for "{row}" in "{column}"?',
+)
+MARKDOWN: ONE = ("Write the table as Markdown.", "Read the table as Markdown.", "Read the table.")
+VALUE: ONE = (
+    'What is the value of "{name}"?',
+    'How much is "{name}"?',
+    'Read the value of "{name}".',
+)
+EXTREME: ONE = ("Which is the {extreme}?", "What has the {extreme} value?")
+EXTREMES = ("largest", "smallest")
+DIFFERENCE: ONE = (
+    'What is the difference between "{larger}" and "{smaller}"?',
+    'How much larger is "{larger}" than "{smaller}"?',
+)
+IN_CONTEXT: ONE = (
+    "<|grounding|>In the first image, an object within the red rectangle is marked. Locate the "
+    "object of the same category in the second image.",
+    "<|grounding|>The first image shows an object within the red rectangle. Please identify the "
+    "object of the same category in the second image.",
+)
+ORDINALS = ("first", "second", "third", "fourth")
+WHICH_PICTURE: ONE = ("Which picture shows {one}?", "In which picture is {one}?")
+HOW_MANY_PICTURES: ONE = ("How many pictures show {one}?", "In how many pictures is {one}?")
+IN_PICTURE: ONE = ("What is in the {ordinal} picture?", "Describe the {ordinal} image.")
+STORY: ONE = ("Tell the story.", "What happens in the pictures?", "Tell what happens.")
+AT: dict[str, str] = {
+    "left": "on the left",
+    "right": "on the right",
+    "top": "at the top",
+    "bottom": "at the bottom",
+    "centre": "in the centre",
+}
+BEGINNING = "{one} is {where}."
+EVENTS: dict[str, str] = {
+    "comes": "Then {one} comes.",
+    "leaves": "Then the {it} leaves.",
+    "turns": "Then the {it} turns {colour}.",
+    "grows": "Then the {it} grows.",
+    "shrinks": "Then the {it} shrinks.",
+    "moves": "Then the {it} moves to the {where}.",
+}
+SUM: ONE = ("What is {a} plus {b}?", "How much is {a} plus {b}?")
+LESS: ONE = ("What is {a} minus {b}?", "How much is {a} minus {b}?")
+LARGER: ONE = ("Which is larger, {a} or {b}?", "Which number is larger, {a} or {b}?")
+REPEAT: ONE = ('Write "{word}".', 'Repeat "{word}".')
+LETTERS: ONE = ('How many letters are in "{word}"?', 'Count the letters in "{word}".')
+TOLD = "The {shape} is {colour}."
+
 NOUNS = ("shape", "text", "word", "number")
 _GLUE = "A An The a an the all and any"
 
@@ -124,6 +190,13 @@ def vocabulary() -> list[str]:
         texts += templates
     for templates in (CAPTION, LISTING, PLACES, GROUNDED_CAPTION):
         texts += templates
+    for templates in (PARAGRAPH, SMALL_TEXT, PRICE, BOUGHT, TOTAL, FIELD, CELL, MARKDOWN, VALUE):
+        texts += templates
+    for templates in (EXTREME, EXTREMES, DIFFERENCE, IN_CONTEXT, ORDINALS, WHICH_PICTURE):
+        texts += templates
+    for templates in (HOW_MANY_PICTURES, IN_PICTURE, STORY, SUM, LESS, LARGER, REPEAT, LETTERS):
+        texts += templates
+    texts += [*AT, *AT.values(), BEGINNING, *EVENTS.values(), TOLD]
     texts += [casual(text) for text in texts]
     words: set[str] = set()
     for text in texts:

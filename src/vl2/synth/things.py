@@ -71,7 +71,10 @@ class Scene:
 
 
 @functools.lru_cache(maxsize=4096)
-def canvas_scale(width: int, height: int) -> float:
-    """Pixels of the canvas to one pixel of a picture of this size."""
-    canvas_width, canvas_height = TILING.canvas(TILING.grid(width, height))
+def canvas_scale(width: int, height: int, *, tiled: bool = True) -> float:
+    """Pixels of the canvas to one pixel of a picture of this size.
+
+    `tiled` is False where the picture is one of many, which are shown in a single tile each.
+    """
+    canvas_width, canvas_height = TILING.canvas(TILING.grid(width, height, tiled=tiled))
     return min(canvas_width / width, canvas_height / height)

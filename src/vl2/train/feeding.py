@@ -17,7 +17,7 @@ from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.train.data import Encoder, Indexed, Row
 from vl2.train.measure import Measurer, Sizes, measure
 from vl2.train.order import Mixture
-from vl2.train.packing import Cost, Packing, deal
+from vl2.train.packing import Cost, Packing, deal, level
 from vl2.train.ranks import device_count, is_first, wait_for_all
 from vl2.train.recipe import Recipe
 from vl2.train.rows import JsonRows, Lesson, Rows
@@ -84,9 +84,9 @@ def mixed_rows(
     folder: Path,
     skipped: SkippedRows,
 ) -> Dataset[Row]:
-    """The rows of a mixture of files, packed if the recipe says so, dealt if there are devices.
+    """The rows of a mixture of files, packed if the recipe says so, levelled, dealt to devices.
 
-    Both need to know how long rows are; then all are measured first, once for a run.
+    All three need to know how long rows are; then all are measured first, once for a run.
 
     Args:
         mixture: the data.
@@ -97,7 +97,8 @@ def mixed_rows(
         skipped: takes the rows that cannot be learnt from.
     """
     encode, count = Encoder(processor, recipe), recipe.steps * rows_of_a_step(recipe)
-    if not recipe.packing and device_count() == 1:
+    placed = device_count() > 1 or recipe.level_steps > 1
+    if not recipe.packing and not placed:
         return Indexed(lambda index: [encode(mixture, index)], count)
     measurer = Measurer(mixture.row, len(mixture), processor, recipe)
     sizes = _kept_sizes(measurer, recipe, folder)
@@ -109,7 +110,7 @@ def mixed_rows(
         documents, size = packing.row, packing.size
     else:
         documents, size = _singles(mixture, sizes)
-    place = _Dealt(recipe, size, cost) if device_count() > 1 else lambda index: index
+    place = _Dealt(recipe, size, cost) if placed else lambda index: index
 
     def row(index: int) -> Row:
         return [encode(mixture.row, number) for number in documents(place(index))]
@@ -134,20 +135,32 @@ class _Dealt:
     """Where the row at a place of the reading order lies in the sequence of rows."""
 
     def __init__(self, recipe: Recipe, size: Callable[[int], tuple[int, int]], cost: Cost) -> None:
-        self._batch_size = recipe.batch_size
+        self._recipe = recipe
         self._rows = rows_of_a_step(recipe)
         self._size = size
         self._cost = cost
         self._known: tuple[int, list[int]] | None = None
 
     def __call__(self, index: int) -> int:
-        step, place = divmod(index, self._rows)
-        if self._known is None or self._known[0] != step:
-            rows = range(step * self._rows, (step + 1) * self._rows)
-            tokens, tiles = np.array([self._size(row) for row in rows]).T
-            order = deal(self._cost(tokens, tiles).tolist(), device_count(), self._batch_size)
-            self._known = (step, order)
-        return step * self._rows + self._known[1][place]
+        window, place = divmod(index, self._rows * self._recipe.level_steps)
+        if self._known is None or self._known[0] != window:
+            self._known = (window, self._order(window))
+        return self._known[1][place]
+
+    def _order(self, window: int) -> list[int]:
+        """The rows of the steps that are levelled together, in reading order."""
+        steps = self._recipe.level_steps
+        rows = np.arange(steps * self._rows) + window * steps * self._rows
+        tokens, tiles = np.array([self._size(row) for row in rows.tolist()]).T
+        costs = self._cost(tokens, tiles)
+        if steps > 1:
+            levelled = level(costs.tolist(), steps, self._recipe.seed, window)
+            rows, costs = rows[levelled], costs[levelled]
+        order = []
+        for of_step in np.split(np.arange(len(rows)), steps):
+            dealt = deal(costs[of_step].tolist(), device_count(), self._recipe.batch_size)
+            order += rows[of_step[dealt]].tolist()
+        return order
 
 
 def _kept_sizes(measurer: Measurer, recipe: Recipe, folder: Path) -> Sizes:

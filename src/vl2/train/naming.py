@@ -54,11 +54,16 @@ class NamingRows(nn.Module):
         self.characters = nn.Linear(width, self.patches * CELLS * self.character_classes)
         self.box = nn.Linear(width, self.patches * 4 * EDGE_BINS)
 
-    def forward(self, dense: dict[str, torch.Tensor], **inputs: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
+    def forward(
+        self,
+        dense: dict[str, torch.Tensor] | None = None,
+        **inputs: Any,  # noqa: ANN401 - of the model
+    ) -> dict[str, torch.Tensor]:
         """The loss of the answers plus the weighted losses of the rows; the parts are told apart.
 
         Args:
-            dense: labels of the patches of all tiles, as `DenseHeads.forward` takes them.
+            dense: labels of the patches of all tiles, as `DenseHeads.forward` takes them; None
+                for a batch without a picture, where only the answers' loss is left.
             inputs: of the model.
         """
         seen: list[torch.Tensor] = []
@@ -68,15 +73,20 @@ class NamingRows(nn.Module):
             answers = self.model(**inputs)
         finally:
             watch.remove()
+        learnt = {
+            "answer_loss": answers.loss.detach(),
+            "expert_load": answers.expert_load,
+            "aux_loss": answers.aux_loss,
+        }
+        if dense is None:
+            return {"loss": answers.loss, **learnt}
         rows = torch.cat(seen)
         told = self._tell(rows, dense)
         size = rows.float().pow(2).mean().sqrt()
         too_large = (size - _ROW_SIZE).clamp(min=0) ** 2
         return {
             "loss": answers.loss + self.weight * told.pop("loss") + _SIZE_WEIGHT * too_large,
-            "answer_loss": answers.loss.detach(),
-            "expert_load": answers.expert_load,
-            "aux_loss": answers.aux_loss,
+            **learnt,
             "row_size": size.detach(),
             **told,
         }

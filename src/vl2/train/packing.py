@@ -117,6 +117,24 @@ class Packing:
         return [tuple(row) for row in rows], sorted(left, key=place.__getitem__)
 
 
+def level(costs: Sequence[float], steps: int, *seed: int) -> list[int]:
+    """Rows of several steps shared out so that those of a step cost alike.
+
+    A device that has a single row of a step can be given no less than that row. Then the slowest
+    can only be near the mean if all rows of the step cost about the same.
+
+    Args:
+        costs: of the rows of the steps, a multiple of them.
+        steps: among which the rows are shared out.
+        seed: of the order in which cheap and dear steps come.
+
+    Returns:
+        The rows' numbers, step after step.
+    """
+    by_cost = np.argsort(-np.asarray(costs), kind="stable").reshape(steps, -1)
+    return np.random.default_rng(seed).permutation(by_cost).ravel().tolist()
+
+
 def deal(costs: Sequence[float], ranks: int, batch_size: int) -> list[int]:
     """In which order the rows of a step are to be read, so that ranks have equal work.
 

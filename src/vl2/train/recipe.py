@@ -25,6 +25,7 @@ _AT_LEAST_ONE = (
     "ep_size",
     "log_every",
     "save_every",
+    "level_steps",
 )
 _NOT_NEGATIVE = (
     "global_batch_size",
@@ -72,6 +73,9 @@ class Recipe:
         accumulate: forward passes per optimizer step.
         global_batch_size: rows of an optimizer step over all devices; it decides `accumulate`
             unless it is 0.
+        level_steps: consecutive steps whose rows are shared out anew, so that the rows of each cost
+            alike; for devices that have only one row of a step each. 1 leaves every step the rows
+            that it drew.
         packing: whether a row holds as many whole conversations as fit into `max_tokens`. They do
             not see each other.
         learning_rate: its peak value.
@@ -123,6 +127,7 @@ class Recipe:
     batch_size: int = 64
     accumulate: int = 1
     global_batch_size: int = 0
+    level_steps: int = 1
     packing: bool = False
     learning_rate: float = 3e-5
     vision_multiplier: float = 0.1

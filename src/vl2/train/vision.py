@@ -53,6 +53,12 @@ class DenseTargets:
         """The targets of some of the tiles, in the given order."""
         return DenseTargets(*(getattr(self, name)[tiles] for name in TARGETS))
 
+    @classmethod
+    def joined(cls, targets: Sequence[DenseTargets]) -> DenseTargets:
+        """The targets of the tiles of several pictures, at least one, in their order."""
+        parts = ([getattr(target, name) for target in targets] for name in TARGETS)
+        return cls(*map(np.concatenate, parts))
+
 
 TARGETS = ("characters", "shape", "colour", "box")
 

@@ -13,8 +13,9 @@ from benchmark_files import SMALL
 from golden import picture
 from scripted import scripted
 
+from vl2.engine.remote import ServerError
 from vl2.errors import InputError
-from vl2.evals.benchmarks.answering import LocalAnswerer, ServerAnswerer, ServerError
+from vl2.evals.benchmarks.answering import LocalAnswerer, ServerAnswerer
 from vl2.evals.benchmarks.questions import Question
 from vl2.evals.benchmarks.table import TASKS
 

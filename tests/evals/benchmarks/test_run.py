@@ -6,8 +6,8 @@ import re
 import pytest
 from benchmark_files import SMALL, Scripted, encoded
 
+from vl2.engine.remote import ServerError
 from vl2.errors import InputError
-from vl2.evals.benchmarks.answering import ServerError
 from vl2.evals.benchmarks.files import read_rows
 from vl2.evals.benchmarks.questions import Record
 from vl2.evals.benchmarks.report import write_report

@@ -62,6 +62,8 @@ def test_error_rates_as_jiwer(pairs):
         ("", ["abc"], 0),
         ("", [""], 1),
         ("a  b", ["a b"], 1),
+        ("ax", ["a  "], 1 - 1 / 3),  # spaces count for the length alone
+        ("ßx", ["ß"], 1 - 1 / 3),  # SSX: three capitals
     ],
 )
 def test_anls(prediction, answers, expected):

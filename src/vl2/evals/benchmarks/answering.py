@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import http.client
-import io
-import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Any, Protocol
 
 import PIL.Image
 
 from vl2.chat import IMAGE_TOKEN, Picture
 from vl2.engine import Assistant
-from vl2.errors import InputError, VL2Error
+from vl2.engine.remote import ChatServer, data_url, text_of
 from vl2.evals.benchmarks.questions import Question, Task
 from vl2.processing.images import open_image
 from vl2.processing.tiling import candidate_resolutions
-
-MAX_RESPONSE = 8 * 2**20
-
-
-class ServerError(VL2Error):
-    """A server cannot be reached, refuses, or answers something else than it should."""
 
 
 class Answerer(Protocol):
@@ -102,18 +89,13 @@ class ServerAnswerer:
         key: str | None = None,
         timeout: float = 600.0,
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise InputError(
-                f"{url!r} is no address of a server: write it like http://localhost:8000/v1."
-            )
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._model, self._key, self._timeout = model, key, timeout
+        self._server = ChatServer(url, key, timeout)
+        self._model = model
 
     @property
     def name(self) -> str:
         """Name of the model and where it runs."""
-        return f"{self._model} at {self._url}"
+        return f"{self._model} at {self._server.url}"
 
     def answer(self, question: Question, task: Task) -> str:
         """Answer greedily.
@@ -127,25 +109,7 @@ class ServerAnswerer:
             "temperature": 0,
             "max_tokens": task.max_tokens,
         }
-        return _text(self._post(body), self._url)
-
-    def _post(self, body: dict[str, Any]) -> bytes:
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                return response.read(MAX_RESPONSE + 1)
-        except urllib.error.HTTPError as error:
-            said = error.read(2000).decode(errors="replace")
-            raise ServerError(
-                f"{self._url} answered with {error.code}: {' '.join(said.split())[:300]}"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerError(
-                f"{self._url} cannot be reached ({error}): is the server running?"
-            ) from error
+        return text_of(self._server.complete(body))
 
 
 def _content(question: Question) -> list[dict[str, Any]]:
@@ -154,7 +118,7 @@ def _content(question: Question) -> list[dict[str, Any]]:
     Where the text says with `<image>` where pictures go, it says so to the server as well.
     """
     pictures = [
-        {"type": "image_url", "image_url": {"url": _data_url(picture)}}
+        {"type": "image_url", "image_url": {"url": _url_of(picture)}}
         for picture in question.pictures
     ]
     text = question.prompt
@@ -163,23 +127,7 @@ def _content(question: Question) -> list[dict[str, Any]]:
     return [*pictures, {"type": "text", "text": text}]
 
 
-def _data_url(picture: Picture) -> str:
+def _url_of(picture: Picture) -> str:
     if isinstance(picture, str) and picture.startswith("data:"):
         return picture
-    image = picture if isinstance(picture, PIL.Image.Image) else open_image(picture)
-    held = io.BytesIO()
-    image.save(held, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
-
-
-def _text(response: bytes, url: str) -> str:
-    try:
-        said = json.loads(response)["choices"][0]["message"]["content"]
-    except (ValueError, RecursionError, LookupError, TypeError) as error:
-        raise ServerError(
-            f"{url} answered {response[:80]!r}, which is no chat completion: is this the address "
-            "of an OpenAI-compatible server, with its version (/v1)?"
-        ) from error
-    if not isinstance(said, str):
-        raise ServerError(f"{url} answered with {type(said).__name__} instead of text.")
-    return said
+    return data_url(picture if isinstance(picture, PIL.Image.Image) else open_image(picture))

@@ -1,8 +1,8 @@
 """Average normalised Levenshtein similarity, the metric of DocVQA and InfographicVQA.
 
 Biten et al. 2019, "Scene Text Visual Question Answering", in the form of the benchmark's own
-evaluation: texts are compared in lower case with single spaces, lengths are those of the texts as
-they are, and a similarity below 0.5 counts as 0.
+evaluation: texts are compared in lower case with single spaces, lengths are those of the texts in
+capitals with all their spaces, and a similarity below 0.5 counts as 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def anls(prediction: str, answers: Sequence[str]) -> float:
 
 
 def _distance(prediction: str, answer: str) -> float:
-    length = max(len(prediction), len(answer))
+    length = max(len(prediction.upper()), len(answer.upper()))
     return edit_distance(_plain(prediction), _plain(answer)) / length if length else 0.0
 
 

@@ -17,7 +17,7 @@ _NUMBERS = {
     )
 } | {"none": "0"}
 _ARTICLES = frozenset({"a", "an", "the"})
-_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`!'
 
 _SINGLE = """
     ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's
@@ -55,7 +55,6 @@ _CONTRACTIONS = {
     "y'all'dve": "y'all'd've",
 }
 
-_COMMA_IN_NUMBER = re.compile(r"(\d)(,)(\d)")
 _PERIOD = re.compile(r"\.(?!\d)")
 _MOST_PERIODS = 32
 """The published code hands a flag to `re.sub` where it takes the number of replacements."""
@@ -89,8 +88,7 @@ def normalise(answer: str) -> str:
 def _without_punctuation(text: str) -> str:
     """Punctuation beside a space goes, other punctuation becomes a space."""
     plain = text
-    comma = _COMMA_IN_NUMBER.search(text) is not None
     for sign in _PUNCTUATION:
         beside_space = sign + " " in text or " " + sign in text
-        plain = plain.replace(sign, "" if beside_space or comma else " ")
+        plain = plain.replace(sign, "" if beside_space else " ")
     return _PERIOD.sub("", plain, count=_MOST_PERIODS)

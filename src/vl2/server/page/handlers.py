@@ -89,14 +89,18 @@ class Handlers:
         start = time.monotonic()
         try:
             answering.check_count(len(talk.pictures))
-            with answering.gate.entered():
+            with answering.gate.entered() as place:
                 pictures = [Path(path).read_bytes() for path in talk.pictures]
                 prepared = await answering.prepare(
-                    talk.messages(choices.system), pictures, choices.options, int(choices.max_tiles)
+                    talk.messages(choices.system),
+                    pictures,
+                    choices.options,
+                    int(choices.max_tiles),
+                    place,
                 )
                 yield talk
                 shown = start
-                async with contextlib.aclosing(answering.begin(prepared)) as events:
+                async with contextlib.aclosing(await answering.begin(prepared)) as events:
                     async for event in events:
                         if isinstance(event, Delta):
                             talk = talk.answered(answer=talk.turns[-1].answer + event.text)

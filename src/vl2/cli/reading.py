@@ -1,0 +1,253 @@
+"""Between `vl2 read` and the library: what is asked, who reads, and how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vl2.cli import terminal
+from vl2.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2.documents.readers import Reader
+    from vl2.documents.rendering.limits import Limits
+    from vl2.documents.results import Outcome
+    from vl2.documents.settings import Settings
+    from vl2.documents.tasks import Task
+
+SERVERS = ("openai", "vllm")
+_MAX_SCHEMA = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for; fields as its options."""
+
+    inputs: tuple[str, ...]
+    out: Path
+    tasks: tuple[Task, ...]
+    pages: str
+    dpi: int
+    text_layer: Any
+    across: int
+    max_tokens: int
+    model: str
+    engine: str
+    url: str | None
+    offline: bool
+    parallel: int
+    limits: Limits
+    retry: bool
+    report: bool
+    device: str
+    dtype: str
+    memory: str | None
+    quiet: bool
+
+
+def tasks(
+    text: bool,
+    markdown: bool,
+    tables: bool,
+    fields: str | None,
+    schema: Path | None,
+    questions: Sequence[str],
+    phrases: Sequence[str],
+) -> tuple[Task, ...]:
+    """What is asked of each page; its text if nothing else is."""
+    from vl2.documents import tasks as made
+
+    wanted: list[Task] = []
+    if markdown:
+        wanted.append(made.read_markdown())
+    if tables:
+        wanted.append(made.read_tables())
+    if fields is not None:
+        wanted.append(made.read_fields(fields))
+    if schema is not None:
+        wanted.append(made.read_schema(_text_of(schema)))
+    wanted += [made.ask(question) for question in questions]
+    wanted += [made.locate(phrase) for phrase in phrases]
+    if text or not wanted:
+        wanted.insert(0, made.read_text())
+    return tuple(wanted)
+
+
+def limits(seconds: float, memory: str, pages: int) -> Limits:
+    """What a document may take."""
+    from vl2.documents.rendering.limits import Limits
+    from vl2.engine.spelling import parse_size
+
+    return Limits(seconds=seconds, memory=parse_size(memory), pages=pages)
+
+
+def read(wish: Wish) -> list[Outcome]:
+    """Read what is new, and write index and report."""
+    from vl2.documents.offline import no_network
+
+    _check_engine(wish)
+    terminal.check_placement(wish.device, wish.dtype, wish.memory)
+    with no_network() if wish.offline else contextlib.nullcontext():
+        return _read(wish)
+
+
+def _read(wish: Wish) -> list[Outcome]:
+    from vl2.documents.files import held
+    from vl2.documents.index import write_index
+    from vl2.documents.run import plan, run
+    from vl2.documents.sources import find
+
+    paths = find(wish.inputs, skip=wish.out)
+    _check_pdfs(paths)
+    settings = _settings(wish)
+    _make_folder(wish.out)
+    with held(wish.out):
+        planned = plan(paths, settings, wish.out, again=wish.retry)
+        if planned.jobs:
+            with _desk(wish, settings, len(planned.jobs)) as (desk, on_document):
+                outcomes = run(planned, desk.read, wish.parallel, on_document)
+        else:
+            outcomes = run(planned, _not_called, 1)
+        write_index(wish.out, outcomes)
+    return outcomes
+
+
+def _not_called(job: object) -> Outcome:
+    raise AssertionError(f"{job} was read before")
+
+
+def _check_engine(wish: Wish) -> None:
+    if wish.engine not in ("local", *SERVERS):
+        raise InputError(f"There is no engine {wish.engine!r}: use local, openai or vllm.")
+    if wish.engine in SERVERS and wish.url is None:
+        raise InputError(f"--engine {wish.engine} needs --url, such as http://localhost:8000/v1.")
+    if wish.engine == "local" and wish.url is not None:
+        raise InputError("--url needs --engine openai or vllm: a local model has no address.")
+    if wish.offline and wish.engine in SERVERS:
+        raise InputError(f"--offline forbids --engine {wish.engine}, which uses the network.")
+
+
+def _check_pdfs(paths: Sequence[Path]) -> None:
+    if any(path.suffix.lower() == ".pdf" for path in paths):
+        terminal.need("documents", "Reading PDFs", "pypdfium2")
+
+
+def _settings(wish: Wish) -> Settings:
+    from vl2.documents.pages import PageChoice
+    from vl2.documents.settings import Settings, fingerprint_of
+    from vl2.engine.sources import find_checkpoint
+
+    local = wish.engine == "local"
+    return Settings(
+        tasks=wish.tasks,
+        engine=wish.engine,
+        model=wish.model,
+        dtype=wish.dtype if local else "",
+        fingerprint=fingerprint_of(find_checkpoint(wish.model)) if local else "",
+        pages=PageChoice.parse(wish.pages),
+        dpi=wish.dpi,
+        text_layer=wish.text_layer,
+        across=wish.across,
+        max_tokens=wish.max_tokens,
+    )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{str(out)!r} cannot be a folder of results ({terminal.reason(error)}): name another."
+        ) from error
+
+
+def _reader(wish: Wish, settings: Settings) -> Reader:
+    from vl2.documents.readers import Identity, LocalReader, RemoteReader, check_schema
+    from vl2.engine.remote import ChatServer, key_from_environment
+
+    if wish.engine in SERVERS:
+        assert wish.url is not None
+        server = ChatServer(wish.url, key_from_environment())
+        return RemoteReader(Identity(wish.engine, wish.model, None), server)
+    assistant = terminal.load_assistant(
+        wish.model, wish.device, wish.dtype, wish.memory, quiet=wish.quiet
+    )
+    for task in wish.tasks:
+        if task.schema is not None:
+            check_schema(assistant, task.schema)
+    identity = Identity("local", wish.model, assistant.dtype, settings.fingerprint)
+    return LocalReader(identity, assistant)
+
+
+@contextlib.contextmanager
+def _desk(wish: Wish, settings: Settings, count: int) -> Iterator[tuple[Any, Any]]:
+    """Where documents are read, with a line that tells how far it is."""
+    from vl2.documents.desk import Desk
+
+    reader = _reader(wish, settings)
+    with _progress(count, quiet=wish.quiet) as (on_page, on_document):
+        desk = Desk(
+            reader,
+            settings,
+            wish.out,
+            wish.limits,
+            wish.parallel,
+            copies=wish.report,
+            on_page=on_page,
+        )
+        try:
+            yield desk, on_document
+        finally:
+            desk.close()
+
+
+@contextlib.contextmanager
+def _progress(
+    count: int, *, quiet: bool
+) -> Iterator[tuple[Callable[[], None], Callable[[Outcome], None]]]:
+    """Documents done, pages a second, and the time that the rest will take."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    started, pages, lock = time.monotonic(), 0, threading.Lock()
+    columns = (
+        TextColumn("reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents, {task.fields[speed]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as shown:
+        bar = shown.add_task("reading", total=count, speed="")
+
+        def on_page() -> None:
+            nonlocal pages
+            with lock:
+                pages += 1
+                speed = pages / max(time.monotonic() - started, 1e-3)
+            shown.update(bar, speed=f"{speed:.2g} pages a second")
+
+        yield on_page, lambda outcome: shown.advance(bar)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_SCHEMA:
+            raise InputError(f"{str(path)!r} is larger than a schema may be, 64 KiB.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The schema {str(path)!r} cannot be read ({terminal.reason(error)})."
+        ) from error

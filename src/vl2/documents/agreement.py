@@ -1,0 +1,28 @@
+"""How far a reading and a text layer say the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+DISAGREES = 0.8
+"""Pages below this agreement are flagged."""
+
+_WORD = re.compile(r"\w+")
+
+
+def agreement(reading: str, layer: str) -> float:
+    """The share of words that both have, 0 to 1: the harmonic mean of both sides' shares (F1).
+
+    Words are compared without case, in any order, for a text layer often has another order; how
+    often a word comes counts.
+    """
+    said, printed = _words(reading), _words(layer)
+    both = sum((said & printed).values())
+    most = sum(said.values()) + sum(printed.values())
+    return 2 * both / most if most else 1.0
+
+
+def _words(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))

@@ -1,0 +1,269 @@
+"""Where documents are read: a file in, a folder with its result out.
+
+`Desk.read` depends on nothing but the file, the settings and the reader, and writes nothing but
+that folder, so any process may do it, and any number of threads of one process share a desk. Pages
+are kept one by one (`.pages`) until the document is finished, so a process that is killed loses
+only the pages that it was at; the result file is written last, in one move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import PIL.Image
+
+from vl2.documents import files
+from vl2.documents.page import read_page
+from vl2.documents.readers import Reader, RefusedError
+from vl2.documents.rendering.limits import Limits
+from vl2.documents.rendering.renderer import (
+    DocumentError,
+    LostPageError,
+    PageError,
+    Renderer,
+    Sheet,
+)
+from vl2.documents.rendering.room import Room
+from vl2.documents.results import Outcome, PageResult, outcome_of
+from vl2.documents.settings import Settings
+from vl2.documents.sources import is_pdf
+from vl2.documents.writing import Whole, write_result
+from vl2.errors import EngineError, VL2Error
+
+DOCUMENTS = "documents"
+"""The folder in which each document has one."""
+
+PAGES = ".pages"
+PIXELS_HELD = 200_000_000
+"""Pixels of pages that wait or are read, at 3 bytes each; one larger page is let in alone."""
+
+_COPY_SIDE, _COPY_LONGEST = 1000, 8000
+_COPY_QUALITY = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A document to be read.
+
+    Attributes:
+        path: the file.
+        folder: name of the folder of its result.
+        digest: SHA-256 of the file.
+    """
+
+    path: Path
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A document that is being read: where its result goes, and whether the reader failed on it."""
+
+    place: Path
+    failed: threading.Event
+
+
+def _nothing() -> None:
+    """What is done after a page if nobody counts."""
+
+
+class Desk:
+    """Reads documents.
+
+    Args:
+        reader: who reads; closed with the desk.
+        settings: what is asked.
+        out: folder of the results.
+        limits: what a document may take.
+        parallel: pages that the reader is asked about at once.
+        renderers: processes that render pages.
+        copies: whether to keep a small picture of each page, for the report.
+        on_page: called after each page, from any thread.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        settings: Settings,
+        out: Path,
+        limits: Limits | None = None,
+        parallel: int = 8,
+        renderers: int = 2,
+        copies: bool = True,
+        on_page: Callable[[], None] = _nothing,
+    ) -> None:
+        self._reader, self._settings, self._out = reader, settings, out
+        self._limits, self._copies, self._on_page = limits or Limits(), copies, on_page
+        self._pool = ThreadPoolExecutor(parallel)
+        # Pages wait for their turn as pictures; twice as many as are read keep the reader busy.
+        self._room = Room(2 * parallel, PIXELS_HELD)
+        self._closed = threading.Event()
+        self._all = [Renderer(self._limits) for _ in range(renderers)]
+        self._idle: queue.SimpleQueue[Renderer] = queue.SimpleQueue()
+        for renderer in self._all:
+            self._idle.put(renderer)
+
+    def read(self, job: Job) -> Outcome:
+        """Read a document and write its result, or what was wrong with it.
+
+        Raises:
+            VL2Error: the reader failed; the pages that were read are kept for another time.
+        """
+        place = self._out / DOCUMENTS / job.folder
+        (place / PAGES).mkdir(parents=True, exist_ok=True)
+        for folder in (place, place / PAGES):
+            files.clear_parts(folder)
+        count, pages, error = 0, [], None
+        try:
+            count, pages = self._pages(job, place)
+        except DocumentError as problem:
+            error = _sentence(problem)
+        if self._closed.is_set():
+            raise EngineError("The desk was closed before the document was read.")
+        whole = Whole(job.path.name, job.digest, count, pages, error)
+        result = write_result(place, whole, self._settings, self._reader.identity)
+        shutil.rmtree(place / PAGES, ignore_errors=True)
+        return outcome_of(result, str(job.path), job.folder)
+
+    def close(self) -> None:
+        """End the processes and the reader; what is being read fails."""
+        self._closed.set()
+        self._room.close()
+        self._reader.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for renderer in self._all:
+            renderer.close()
+
+    def _pages(self, job: Job, place: Path) -> tuple[int, list[PageResult]]:
+        """How many pages there are, and what the chosen ones gave."""
+        pdf = _checked(job.path, self._limits)
+        with self._rendering() as renderer:
+            count = renderer.open(job.path, pdf=pdf)
+            chosen = self._settings.pages.of(count)
+            self._check_pages(count, chosen)
+            waiting = self._submitted(_Case(place, threading.Event()), chosen, renderer)
+        return count, [page.result() for page in waiting]
+
+    @contextlib.contextmanager
+    def _rendering(self) -> Iterator[Renderer]:
+        renderer = self._idle.get()
+        try:
+            yield renderer
+        finally:
+            self._idle.put(renderer)
+
+    def _check_pages(self, count: int, chosen: Sequence[int]) -> None:
+        if count == 0:
+            raise DocumentError("it has no pages")
+        if not chosen:
+            raise DocumentError(f"it has {count} pages, none of them among {self._settings.pages}")
+        if len(chosen) > self._limits.pages:
+            raise DocumentError(
+                f"{len(chosen)} of its pages were to be read, more than the allowed "
+                f"{self._limits.pages}: choose some with --pages, or allow more with --max-pages"
+            )
+
+    def _submitted(
+        self, case: _Case, chosen: Sequence[int], renderer: Renderer
+    ) -> list[Future[PageResult]]:
+        """Render the pages one after the other; they are read meanwhile."""
+        waiting: list[Future[PageResult]] = []
+        lost = 0
+        for number in chosen:
+            if case.failed.is_set():
+                break  # the failure comes out where the pages are waited for
+            kept = _kept(case.place, number)
+            if kept is None and lost >= self._limits.failures:
+                kept = PageResult(number, error=f"not tried, after {lost} pages that were lost")
+            if kept is not None:
+                waiting.append(_done(kept))
+                self._on_page()
+                continue
+            try:
+                sheet = renderer.page(number - 1, self._settings.dpi)
+            except PageError as problem:
+                # Not kept for another time, when the machine may have more to give.
+                lost += isinstance(problem, LostPageError)
+                waiting.append(_done(PageResult(number, error=_sentence(problem))))
+                self._on_page()
+            else:
+                self._room.enter(sheet.pixels)
+                waiting.append(self._pool.submit(self._read, case, number, sheet))
+        return waiting
+
+    def _read(self, case: _Case, number: int, sheet: Sheet) -> PageResult:
+        """Read a page and keep what it gave."""
+        try:
+            try:
+                page = read_page(number, sheet, self._reader, self._settings)
+            except RefusedError as problem:
+                size = sheet.picture.size
+                page = PageResult(number, error=str(problem), width=size[0], height=size[1])
+            if self._copies:
+                page = replace(page, picture=_copied(case.place, number, sheet.picture))
+            return self._keep(case, page)
+        except VL2Error:
+            case.failed.set()
+            raise
+        finally:
+            self._room.leave(sheet.pixels)
+
+    def _keep(self, case: _Case, page: PageResult) -> PageResult:
+        files.write_json(_page_file(case.place, page.page), page.as_dict())
+        self._on_page()
+        return page
+
+
+def _sentence(problem: VL2Error) -> str:
+    text = str(problem).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _checked(path: Path, limits: Limits) -> bool:
+    """Whether a file is a PDF; it is refused if it is empty, too large or cannot be read."""
+    try:
+        size = path.stat().st_size
+        pdf = is_pdf(path)
+    except OSError as error:
+        raise DocumentError(f"it cannot be read ({error.strerror or error})") from error
+    if size == 0:
+        raise DocumentError("it is empty (0 bytes)")
+    if size > limits.bytes:
+        raise DocumentError(
+            f"it has {size / 2**20:.0f} MiB, more than the allowed {limits.bytes / 2**20:.0f} MiB"
+        )
+    return pdf
+
+
+def _page_file(place: Path, number: int) -> Path:
+    return place / PAGES / f"{number:06d}.json"
+
+
+def _kept(place: Path, number: int) -> PageResult | None:
+    """What an earlier process read of this page."""
+    values = files.read_json(_page_file(place, number), PageResult.fits)
+    return None if values is None else PageResult.from_dict(values)
+
+
+def _done(page: PageResult) -> Future[PageResult]:
+    future: Future[PageResult] = Future()
+    future.set_result(page)
+    return future
+
+
+def _copied(place: Path, number: int, picture: PIL.Image.Image) -> str:
+    """Keep a small copy of a page; returns the name of its file."""
+    name = f"page-{number:04d}.jpg"
+    copy = picture.copy()
+    copy.thumbnail((_COPY_SIDE, _COPY_LONGEST))
+    with files.whole(place / name) as file:
+        copy.save(file, "JPEG", quality=_COPY_QUALITY)
+    return name

@@ -1,0 +1,105 @@
+"""Which files there are to read: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vl2.errors import InputError
+
+ENDINGS = frozenset(
+    (
+        *(".pdf", ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"),
+        *(".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"),
+    )
+)
+"""Names that are read from folders end like this, in small letters or capitals."""
+
+_PDF_MARK = b"%PDF-"
+_PDF_MARK_WITHIN = 1024
+
+
+def find(words: Iterable[str | os.PathLike[str]], skip: Path | None = None) -> list[Path]:
+    """The files that words name, each once, in the order of the words.
+
+    Args:
+        words: files, folders (searched with all folders in them, links to folders left out) and
+            patterns such as `scans/**/*.pdf`. A file that is named is taken whatever its ending;
+            of folders only files with one of `ENDINGS`.
+        skip: a folder that is not searched: where results go.
+
+    Raises:
+        InputError: a word names nothing, or a folder holds nothing to read.
+    """
+    found: dict[Path, None] = {}
+    for word in words:
+        name = _expanded(os.fspath(word))
+        before = len(found)
+        paths = list(_named(name))
+        for path in paths:
+            found.update(dict.fromkeys(_files(path, skip)))
+        if len(found) == before and not any(path.is_file() for path in paths):
+            raise InputError(_nothing(name, paths))
+    if not found:
+        raise InputError("There is nothing to read: name pictures, PDFs or folders of them.")
+    return list(found)
+
+
+def is_pdf(path: Path) -> bool:
+    """Whether a file says at its beginning that it is a PDF, whatever its name.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return _PDF_MARK in file.read(_PDF_MARK_WITHIN)
+
+
+def _expanded(name: str) -> str:
+    """A path with its `~` resolved; as it is where there is no such user."""
+    try:
+        return str(Path(name).expanduser()) if name else name
+    except RuntimeError:
+        return name
+
+
+def _named(name: str) -> Iterator[Path]:
+    """A path as it is; else what it matches as a pattern, sorted."""
+    try:
+        there = bool(name) and Path(name).exists()
+    except (OSError, ValueError):  # too long for a path, or a null byte in it
+        there = False
+    if there:
+        yield Path(name)
+    elif glob.has_magic(name):
+        # Unlike `Path.glob` this takes patterns that begin at the root.
+        yield from map(Path, sorted(glob.glob(name, recursive=True)))  # noqa: PTH207
+
+
+def _files(path: Path, skip: Path | None) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(
+                name for name in folders if not _same(Path(folder, name), skip) and name[0] != "."
+            )
+            for name in sorted(names):
+                file = Path(folder, name)
+                if file.suffix.lower() in ENDINGS and name[0] != "." and file.is_file():
+                    yield file
+
+
+def _same(path: Path, other: Path | None) -> bool:
+    return other is not None and path.absolute() == other.absolute()
+
+
+def _nothing(name: str, paths: list[Path]) -> str:
+    if len(paths) == 1 and paths[0].is_dir():
+        kinds = ", ".join(sorted(ENDINGS))
+        return f"The folder {name!r} holds nothing to read: no file that ends with {kinds}."
+    if paths:
+        return f"{name!r} is neither a file nor a folder with pictures or PDFs."
+    return f"{name!r} does not exist: name a picture, a PDF, a folder or a pattern that matches."

@@ -1,0 +1,163 @@
+"""Killed at any point, a run leaves no half file, and the next one does only what is missing."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import reading
+from pdfs import pdf
+from reading import StubReader, read_all, settings_of
+
+from vl2.documents.desk import DOCUMENTS, PAGES
+from vl2.documents.results import RESULT
+from vl2.errors import EngineError
+
+PROGRAM = Path(reading.__file__)
+PAGES_OF = (9, 1, 6)
+
+
+@pytest.fixture
+def papers(tmp_path):
+    paths = []
+    for number, count in enumerate(PAGES_OF):
+        path = tmp_path / f"paper {number}.pdf"
+        path.write_bytes(pdf(*[[f"Paper {number}", f"page {page}"] for page in range(count)]))
+        paths.append(path)
+    return paths
+
+
+def started(out, log, papers):
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(out), str(log), *map(str, papers)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.PIPE,
+    )
+
+
+def lines(log):
+    return log.read_text().count("\n") if log.exists() else 0
+
+
+def contents(out):
+    """Every file below a folder of results, locks aside."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def assert_whole(out):
+    """What is there under its own name is there as a whole."""
+    for name, data in contents(out).items():
+        if name.endswith(".json"):
+            json.loads(data)
+        elif name.endswith(".jpg"):
+            PIL.Image.open(io.BytesIO(data)).load()
+        else:
+            assert name.endswith((".part", ".txt")), name
+
+
+def test_killed_again_and_again_gives_what_an_undisturbed_run_gives(tmp_path, papers):
+    log, out, total = tmp_path / "log", tmp_path / "out", sum(PAGES_OF)
+    kills = 0
+    for allowed in (1, 5, 9, 13):  # kill it when it has begun so many pages
+        process = started(out, log, papers)
+        while process.poll() is None and lines(log) < allowed:
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        assert_whole(out)
+    assert kills == 4
+    last = started(out, log, papers)
+    errors = last.communicate()[1]
+    assert last.returncode == 0, errors
+    # At most the pages that were being read when it was killed are read twice.
+    assert total <= lines(log) <= total + 2 * kills
+    undisturbed = tmp_path / "undisturbed"
+    before = lines(log)
+    whole = started(undisturbed, log, papers)
+    whole.communicate()
+    assert whole.returncode == 0
+    assert lines(log) - before == total
+    assert contents(out) == contents(undisturbed)
+    assert not list(out.rglob("*.part"))
+
+
+def test_a_second_run_asks_nothing(tmp_path, papers):
+    out, first, second = tmp_path / "out", StubReader(), StubReader()
+    once = read_all(papers, out, first, settings_of(text_layer="ignore"))
+    again = read_all(papers, out, second, settings_of(text_layer="ignore"))
+    assert len(first.asked) == sum(PAGES_OF)
+    assert second.asked == []
+    assert sorted(once, key=lambda o: o.path) == sorted(again, key=lambda o: o.path)
+
+
+def test_other_settings_are_read_beside(tmp_path, papers):
+    out, reader = tmp_path / "out", StubReader()
+    read_all(papers[1:2], out, reader, settings_of(text_layer="ignore"))
+    read_all(papers[1:2], out, reader, settings_of(text_layer="ignore", dpi=72))
+    assert len(reader.asked) == 2
+    assert len(list((out / DOCUMENTS).iterdir())) == 2
+
+
+def test_identical_files_are_read_once(tmp_path, papers):
+    twin = tmp_path / "another name.pdf"
+    twin.write_bytes(papers[2].read_bytes())
+    reader, out = StubReader(), tmp_path / "out"
+    outcomes = read_all([papers[2], twin], out, reader, settings_of(text_layer="ignore"))
+    assert len(reader.asked) == PAGES_OF[2]
+    assert {o.path for o in outcomes} == {str(papers[2]), str(twin)}
+    assert len({o.folder for o in outcomes}) == 1
+    # The other name alone finds the result too.
+    assert read_all([twin], out, reader, settings_of(text_layer="ignore"))[0].status == "ok"
+    assert len(reader.asked) == PAGES_OF[2]
+
+
+def test_where_the_reader_fails_nothing_is_written_and_its_pages_are_kept(tmp_path, papers):
+    out, count = tmp_path / "out", 0
+
+    def say(picture, prompt):
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise EngineError("out of memory")
+        return "words"
+
+    failing = StubReader(say)
+    settings = settings_of(text_layer="ignore")
+    (outcome,) = read_all(papers[:1], out, failing, settings, parallel=1)
+    assert (outcome.status, outcome.error) == ("failed", "out of memory")
+    (folder,) = (out / DOCUMENTS).iterdir()
+    assert not (folder / RESULT).exists()
+    kept = len(list((folder / PAGES).glob("*.json")))
+    assert kept >= 3
+    going_on = StubReader()
+    (outcome,) = read_all(papers[:1], out, going_on, settings)
+    assert outcome.status == "ok"
+    assert len(going_on.asked) == PAGES_OF[0] - kept
+
+
+def test_a_reader_that_is_gone_ends_the_run(tmp_path):
+    paths = []
+    for number in range(30):
+        path = tmp_path / f"{number}.png"
+        PIL.Image.new("RGB", (20, 20), (number, 0, 0)).save(path)
+        paths.append(path)
+
+    def say(picture, prompt):
+        raise EngineError("gone")
+
+    reader = StubReader(say)
+    with pytest.raises(EngineError, match="gone"):
+        read_all(paths, tmp_path / "out", reader, settings_of())
+    assert len(reader.asked) < 20
