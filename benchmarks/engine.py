@@ -1,6 +1,7 @@
 """What the engine itself costs: time of a step with one and with many answers, and who takes it.
 
     python benchmarks/engine.py [--model nano] [--at-once 16] [--tokens 128] [--cpu-time]
+    python benchmarks/engine.py --model tiny --random --quantize int4
 
 Prints milliseconds of a decode step, the part of it outside the model, tokens a second, and the
 time to the first token of a first and of a second question about one picture. Beside it stands
@@ -25,8 +26,11 @@ from vl2.engine import Request, Sampling
 from vl2.engine.core import Core
 from vl2.engine.limits import Limits
 from vl2.engine.loading import load_parts
+from vl2.evals.speed.shapes import processor_for, random_model
+from vl2.model.released import released_config
 from vl2.processing.prompt import Prompt
 from vl2.quantization.packing import pack
+from vl2.quantization.plan import VL2QuantizationConfig
 
 PICTURE = Path(str(importlib.resources.files("vl2"))) / "assets" / "pictures" / "receipt.png"
 
@@ -34,14 +38,20 @@ PICTURE = Path(str(importlib.resources.files("vl2"))) / "assets" / "pictures" / 
 class Bench:
     """A model, and how long things take with it."""
 
-    def __init__(self, model: str, clock: Callable[[], float]) -> None:
-        loaded, self.processor = load_parts(model, "auto", "auto")
+    def __init__(self, given: argparse.Namespace, clock: Callable[[], float]) -> None:
+        if given.random:
+            config = released_config(given.model)
+            self.processor = processor_for(config)
+            plan = VL2QuantizationConfig.named(given.quantize) if given.quantize else None
+            loaded = random_model(config, torch.bfloat16, plan)
+        else:
+            loaded, self.processor = load_parts(given.model, "auto", "auto", given.quantize)
         self.model = pack(loaded)
-        self.clock = clock
+        self.clock, self.picture = clock, given.picture
 
     def prompt(self, question: str) -> Prompt:
-        """A question about the bundled receipt."""
-        return self.processor.encode(as_conversation(question, [str(PICTURE)]))
+        """A question about the picture."""
+        return self.processor.encode(as_conversation(question, [str(self.picture)]))
 
     def core(self) -> Core:
         """A fresh engine without a thread."""
@@ -107,11 +117,15 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--random", action="store_true", help="random weights in that shape")
+    parser.add_argument("--quantize", choices=("int8", "int4"))
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    parser.add_argument("--no-generate", action="store_true", help="leave transformers out")
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--cpu-time", action="store_true")
     given = parser.parse_args()
-    bench = Bench(given.model, time.thread_time if given.cpu_time else time.perf_counter)
+    bench = Bench(given, time.thread_time if given.cpu_time else time.perf_counter)
     prompt = bench.prompt("What is the total?")
     report(f"{given.model}, {torch.get_num_threads()} threads, a prompt of {len(prompt)} tokens")
     bench.steps(prompt, 1, 16)  # warm
@@ -121,7 +135,9 @@ def main() -> None:
             f"{at_once:3d} at once: {whole * 1e3:.2f} ms a step, {(whole - inside) * 1e3:.2f} ms "
             f"of it outside the model, {at_once / whole:.0f} tokens/s"
         )
-    report(f"generate: {bench.generated(prompt, given.tokens) * 1e3:.2f} ms a token")
+    if not given.no_generate:
+        per_token = bench.generated(prompt, given.tokens)
+        report(f"generate: {per_token * 1e3:.2f} ms a token")
     first, second = bench.first_tokens()
     report(
         f"first token: {first * 1e3:.0f} ms, of a second question {second * 1e3:.0f} ms "

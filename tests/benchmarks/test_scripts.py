@@ -9,6 +9,8 @@ import sys
 import pytest
 from quantised import compiled_or_none
 
+from vl2.model.released import released_config
+
 
 def script(repository, name):
     spec = importlib.util.spec_from_file_location(name, repository / "benchmarks" / f"{name}.py")
@@ -84,3 +86,57 @@ print(json.dumps({REPORT!r}))
     assert 2**26 < told["peak_bytes"] < 2**28
     assert told["holds"] == (code == 0)
     assert ("50 % of the memory's ceiling" in done.stdout) == (code == 0)
+
+
+PEER = """
+import sys
+sys.path.insert(0, {peers!r})
+from protocol import Done, serve
+print("noise of a library")
+def prepare(options):
+    print("more noise")
+    speed = 2.0 if options.variant == "fast" else 1.0
+    return {{"name": options.variant}}, {{"prefill": lambda: Done(speed, options.prompt)}}
+serve(prepare)
+"""
+
+
+def test_peers_take_turns(repository, tmp_path, monkeypatch, capsys):
+    against = script(repository, "against_peers")
+    (tmp_path / "toy.py").write_text(PEER.format(peers=str(repository / "benchmarks" / "peers")))
+    monkeypatch.setattr(against, "PEERS", tmp_path)
+    out = tmp_path / "result.json"
+    words = ["--peers", "toy:fast", "toy:slow", "--rounds", "2", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["against_peers.py", *words, "--work", str(tmp_path / "work")])
+    assert against.main() == 0
+    first, second = json.loads(out.read_text())["peers"]
+    assert (first["medians"], second["medians"]) == ({"prefill": 300.0}, {"prefill": 600.0})
+    assert len(first["rates"]["prefill"]) == 2
+    assert "decode" in first["errors"]
+    assert out.with_suffix(".png").stat().st_size > 5000
+    assert "toy:slow 2.00 x toy:fast" in capsys.readouterr().out
+
+
+def test_growth(repository, tmp_path, monkeypatch, capsys):
+    growth = script(repository, "growth")
+    config = released_config("tiny")
+    language = config.language_config
+    language.hidden_size, language.intermediate_size = 64, 96
+    language.moe_intermediate_size, language.num_hidden_layers = 32, 2
+    language.num_attention_heads = language.num_key_value_heads = 2
+    language.n_routed_experts, language.vocab_size = 4, 8192
+    language.num_experts_per_tok = 2
+    config.vision_config.width, config.vision_config.layers, config.vision_config.heads = 32, 1, 2
+    config.projector_config.input_dim, config.projector_config.n_embed = 32, 64
+    monkeypatch.setattr(growth, "released_config", lambda name: config)
+    out = tmp_path / "growth.json"
+    words = ["--quantize", "int8", "--contexts", "20", "40", "--requests", "1", "2"]
+    words += ["--tokens", "20", "--answer", "3", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["growth.py", *words])
+    growth.main()
+    record = json.loads(out.read_text())
+    assert [point["context"] for point in record["contexts"]] == [20, 40]
+    one, two = (point["page_bytes"] for point in record["requests"])
+    assert two == 2 * one
+    assert out.with_suffix(".png").stat().st_size > 5000
+    assert "ms a token" in capsys.readouterr().out

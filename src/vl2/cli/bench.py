@@ -92,6 +92,7 @@ def _load(
     from vl2.engine.sources import RELEASES
     from vl2.evals.speed.shapes import processor_for, random_model
     from vl2.model.released import released_config
+    from vl2.quantization.plan import VL2QuantizationConfig
 
     if not random:
         return load_parts(name, device, dtype, quantize)
@@ -101,7 +102,8 @@ def _load(
     config = released_config(name)
     processor = processor_for(config)
     precision = choose_dtype(dtype, place, SMALL_MODEL_BYTES)
-    model = random_model(config, precision, quantize)
+    plan = None if quantize is None else VL2QuantizationConfig.named(quantize)
+    model = random_model(config, precision, plan)
     return model.to(place), processor  # pyrefly: ignore[bad-argument-type]
 
 

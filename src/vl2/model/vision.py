@@ -94,7 +94,8 @@ class DeepseekVLV2PatchEmbed(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Maps tiles `[n, 3, s, s]` to patches `[n, p, c]`, row by row."""
-        return self.proj(pixel_values).flatten(2).transpose(1, 2)
+        # Without gaps, or every operation on the residual stream would stride over them.
+        return self.proj(pixel_values).flatten(2).transpose(1, 2).contiguous()
 
 
 class DeepseekVLV2AttentionPool(nn.Module):

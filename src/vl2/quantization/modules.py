@@ -14,6 +14,7 @@ from torch import nn
 from transformers.activations import SiLUActivation
 
 from vl2.model.layers import DeepseekVLV2Experts, DeepseekVLV2MLP, DeepseekVLV2MoE
+from vl2.model.vision import DeepseekVLV2VisionMLP
 from vl2.ops.experts import mixed_by_expert
 from vl2.ops.gate import gated
 from vl2.ops.groupwise import ROWS, Scheme, dequantise, quantise, quantised_linear
@@ -43,6 +44,7 @@ class _Quantised(nn.Module):
         super().__init__()
         self._seen: dict[str, Weight] = {}
         self._layer: Experts | None = None
+        self._bias: tuple[nn.Parameter, torch.Tensor] | None = None
 
     def _declare(
         self, name: str, scheme: Scheme, shape: tuple[int, ...], quantised: bool, parts: int = 1
@@ -72,7 +74,7 @@ class _Quantised(nn.Module):
 
     def forget(self) -> None:
         """Drops what the kernels were told about the weights."""
-        self._seen, self._layer = {}, None
+        self._seen, self._layer, self._bias = {}, None, None
 
     def described(self, name: str, scheme: Scheme, rows: int) -> Weight:
         """A weight as the kernels see it."""
@@ -85,7 +87,7 @@ class _Quantised(nn.Module):
         return seen
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_seen": {}, "_layer": None}
+        return {**self.__dict__, "_seen": {}, "_layer": None, "_bias": None}
 
 
 class QuantisedLinear(_Quantised):
@@ -114,11 +116,19 @@ class QuantisedLinear(_Quantised):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps `[.., k]` to `[.., n]`."""
         kernels = kernels_for(x)
-        if kernels is None:
-            y = quantised_linear(x, self.weight, self.weight_scale, self.scheme, self.out_features)
-        else:
-            y = products.linear(kernels, x, self.seen)
+        if kernels is not None:
+            return products.linear(kernels, x, self.seen, self.exact_bias)
+        y = quantised_linear(x, self.weight, self.weight_scale, self.scheme, self.out_features)
         return y if self.bias is None else y + self.bias
+
+    @property
+    def exact_bias(self) -> torch.Tensor | None:
+        """The bias in float32, as the kernels take it."""
+        if self.bias is None:
+            return None
+        if self._bias is None or self._bias[0] is not self.bias:
+            self._bias = self.bias, self.bias.data.to(torch.float32)
+        return self._bias[1]
 
     @property
     def seen(self) -> Weight:
@@ -188,6 +198,30 @@ class QuantisedMLP(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_layer": None}
+
+
+class QuantisedVisionMLP(nn.Module):
+    """The MLP of the vision encoder, with its activation inside of the first product.
+
+    Args:
+        mlp: the MLP whose place it takes, its maps quantised.
+    """
+
+    _apart = DeepseekVLV2VisionMLP.forward
+    fc1: QuantisedLinear
+    fc2: QuantisedLinear
+
+    def __init__(self, mlp: DeepseekVLV2VisionMLP) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = mlp.fc1, mlp.fc2  # pyrefly: ignore[bad-assignment]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps `[..., c]` to `[..., c]`."""
+        kernels = kernels_for(x)
+        if kernels is None:
+            return self._apart(x)  # pyrefly: ignore[bad-argument-type] - it has the same parts
+        bias = self.fc1.exact_bias
+        return self.fc2(products.linear(kernels, x, self.fc1.seen, bias, gelu=True))
 
 
 class QuantisedExperts(_Quantised):

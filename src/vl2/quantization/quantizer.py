@@ -17,12 +17,14 @@ from transformers.quantizers import HfQuantizer
 
 from vl2.model.conversion import expert_conversions
 from vl2.model.layers import DeepseekVLV2Experts, DeepseekVLV2MLP, DeepseekVLV2MoE
+from vl2.model.vision import DeepseekVLV2VisionMLP
 from vl2.ops.kernels.library import tell_if_missing
 from vl2.quantization.modules import (
     QuantisedExperts,
     QuantisedLinear,
     QuantisedMLP,
     QuantisedMoE,
+    QuantisedVisionMLP,
 )
 from vl2.quantization.plan import VL2QuantizationConfig, part_of
 
@@ -164,6 +166,10 @@ def join_parts(model: nn.Module) -> None:
             maps = (module.gate_proj, module.up_proj, module.down_proj)
             if all(isinstance(part, QuantisedLinear) for part in maps):
                 model.set_submodule(name, QuantisedMLP(module))
+        elif isinstance(module, DeepseekVLV2VisionMLP):
+            maps = (module.fc1, module.fc2)
+            if all(isinstance(part, QuantisedLinear) for part in maps):
+                model.set_submodule(name, QuantisedVisionMLP(module))
     for name, module in list(model.named_modules()):
         if isinstance(module, DeepseekVLV2MoE) and isinstance(module.experts, QuantisedExperts):
             model.set_submodule(name, QuantisedMoE(module))

@@ -15,6 +15,7 @@ from vl2.model import released
 from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
 from vl2.quantization.modules import QuantisedExperts
+from vl2.quantization.plan import VL2QuantizationConfig
 
 MACHINE = Machine(1, 1e9, {"float32": 1e10, "bfloat16": 2e10, "int8": 4e10})
 
@@ -37,12 +38,16 @@ def mini(name="small"):
     return config
 
 
+def plan_of(scheme):
+    return None if scheme is None else VL2QuantizationConfig.named(scheme)
+
+
 @pytest.mark.parametrize("scheme", [None, "int8", "int4"])
 @pytest.mark.parametrize("name", ["tiny", "small", "base"])
 def test_random_models_have_the_shape_and_compute(name, scheme):
     config = mini(name)
     processor_for(config)
-    model = random_model(config, torch.float32, scheme)
+    model = random_model(config, torch.float32, plan_of(scheme))
     assert sum(p.numel() for p in model.parameters() if p.dtype != torch.uint8) > 1e5
     quantised = any(isinstance(module, QuantisedExperts) for module in model.modules())
     assert quantised == (scheme is not None)
@@ -55,7 +60,7 @@ def test_random_models_have_the_shape_and_compute(name, scheme):
 def test_every_piece_is_timed():
     config = mini()
     processor = processor_for(config)
-    model = random_model(config, torch.float32, "int4")
+    model = random_model(config, torch.float32, plan_of("int4"))
     told = []
     report = measure(model, processor, MACHINE, 40, 8, runs=1, told=told.append)
     for rate in (report.prefill, report.decode, report.tile, report.page):
@@ -86,7 +91,7 @@ def test_four_bits_read_a_seventh():
     config = mini()
     processor_for(config)
     plain, small = (
-        timing._Floors(random_model(config, torch.float32, scheme), MACHINE).token_bytes
+        timing._Floors(random_model(config, torch.float32, plan_of(scheme)), MACHINE).token_bytes
         for scheme in (None, "int4")
     )
     assert small < plain / 3

@@ -58,6 +58,21 @@ def test_a_product_of_several_passes(kernels):
     assert_close(given, plain_linear(x, codes, scales, scheme, 16))
 
 
+@pytest.mark.parametrize("scheme", [Scheme(8), Scheme(16)], ids=str)
+def test_a_bias_and_an_activation_after_the_product(kernels, scheme):
+    codes, scales = quantise(random(37, 64), scheme)
+    weight, x, bias = (
+        Weight.of(codes, scales, scheme, 37),
+        random(11, 64, seed=1, std=1.0),
+        random(37),
+    )
+    plain = products.linear(kernels, x, weight)
+    assert torch.equal(products.linear(kernels, x, weight, bias), plain + bias)
+    given = products.linear(kernels, 20 * x, weight, bias, gelu=True)
+    expected = F.gelu(products.linear(kernels, 20 * x, weight, bias), approximate="tanh")
+    torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_bfloat16_goes_in_and_out_rounded_once(kernels):
     scheme = Scheme(8)
     codes, scales = quantise(random(40, 96), scheme)

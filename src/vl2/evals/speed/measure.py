@@ -116,7 +116,7 @@ def measure(
         )
     bench = _Bench(model, processor, answer_tokens)
     told("text")
-    texts = [bench.ask(bench.words(prompt_tokens, run)) for run in range(runs + 1)][1:]
+    texts = [bench.ask(random_words(processor, prompt_tokens, run)) for run in range(runs + 1)][1:]
     told("tiles")
     tiles = [bench.see() for _ in range(runs + 1)][1:]
     told("a page")
@@ -132,6 +132,16 @@ def measure(
         Rate(_median(tiles), floors.tiles(1)),
         Rate(_median(page), floors.page(bench.page(0))),
     )
+
+
+def random_words(processor: DeepseekVLV2Processor, count: int, seed: int) -> Prompt:
+    """A prompt of so many random tokens of text."""
+    usual = len(processor.tokenizer) // 2
+    ids = np.random.default_rng(seed).integers(10, usual, count)
+    nothing = np.zeros(count, dtype=bool)
+    side = processor.tiling.tile_size
+    empty = np.zeros((0, 3, side, side), dtype=np.float32)
+    return Prompt(ids.astype(np.int64), nothing, nothing, empty, ())
 
 
 def _median(values: object) -> float:
@@ -182,15 +192,6 @@ class _Bench:
             torch.cuda.synchronize(weight.device)
         return (time.perf_counter() - started) / count
 
-    def words(self, count: int, seed: int) -> Prompt:
-        """Random words."""
-        usual = len(self._processor.tokenizer) // 2
-        ids = np.random.default_rng(seed).integers(10, usual, count)
-        nothing = np.zeros(count, dtype=bool)
-        side = self._model.config.vision_config.image_size
-        empty = np.zeros((0, 3, side, side), dtype=np.float32)
-        return Prompt(ids.astype(np.int64), nothing, nothing, empty, ())
-
     def page(self, seed: int) -> Prompt:
         """A page of noise, and a question about it."""
         random = np.random.default_rng(seed)
@@ -216,7 +217,8 @@ class _Floors:
         width = model.model.image_newline.element_size()
         self._context_bytes = width * self._sizes.cache_values_per_token
         quantised = any(
-            isinstance(module, (QuantisedLinear, QuantisedExperts)) for module in model.modules()
+            isinstance(module, (QuantisedLinear, QuantisedExperts)) and module.scheme.bits < 16
+            for module in model.modules()
         )
         kind = str(model.model.image_newline.dtype).removeprefix("torch.")
         self._operations = machine.operations.get("int8" if quantised else kind)

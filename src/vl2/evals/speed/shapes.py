@@ -22,19 +22,19 @@ _STEP = 2.0**-11
 
 
 def random_model(
-    config: DeepseekVLV2Config, dtype: torch.dtype, scheme: str | None = None
+    config: DeepseekVLV2Config, dtype: torch.dtype, plan: VL2QuantizationConfig | None = None
 ) -> DeepseekVLV2ForCausalLM:
     """A model with random weights on the CPU; quantised ones never exist in full.
 
     Args:
         config: its shape.
         dtype: of the weights that are not quantised.
-        scheme: `int8` or `int4`; None for none.
+        plan: how they are quantised; None for not at all.
     """
     with torch.device("meta"):
         model = DeepseekVLV2ForCausalLM(config)
-    if scheme is not None:
-        replace_modules(model, VL2QuantizationConfig.named(scheme))
+    if plan is not None:
+        replace_modules(model, plan)
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):

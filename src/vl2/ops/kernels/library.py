@@ -56,6 +56,18 @@ class ExpertWeights(ctypes.Structure):
     )
 
 
+class Ending(ctypes.Structure):
+    """`ending` of `native/kernels.h`."""
+
+    _fields_ = (
+        ("y", ctypes.c_void_p),
+        ("n", ctypes.c_int64),
+        ("type", ctypes.c_int),
+        ("bias", ctypes.c_void_p),
+        ("activation", ctypes.c_int),
+    )
+
+
 class PagedCache(ctypes.Structure):
     """`paged_cache` of `native/kernels.h`."""
 
@@ -155,7 +167,7 @@ def open_library(path: Path) -> ctypes.CDLL:
     whole, number, address = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
     loaded.vl2_select.argtypes, loaded.vl2_select.restype = [ctypes.c_char_p], ctypes.c_char_p
     loaded.vl2_linear.argtypes = [
-        _Weight, number, number, address, number, address, whole, whole,
+        _Weight, number, address, number, ctypes.POINTER(Ending), whole,
     ]  # fmt: skip
     loaded.vl2_experts.argtypes = [
         ctypes.POINTER(ExpertWeights), address, number, number, address, address, number,

@@ -11,6 +11,7 @@ import torch
 from vl2.ops.groupwise import ROWS, Scheme
 from vl2.ops.kernels.library import (
     TYPES,
+    Ending,
     ExpertWeights,
     ManyQueries,
     PackedWeight,
@@ -92,20 +93,32 @@ class Experts:
         return cls(parts, described)
 
 
-def linear(loaded: ctypes.CDLL, x: torch.Tensor, weight: Weight) -> torch.Tensor:
-    """`x W^T`: `[.., k]` to `[.., n]`, in the type of `x` (float32 or bfloat16)."""
+def linear(
+    loaded: ctypes.CDLL,
+    x: torch.Tensor,
+    weight: Weight,
+    bias: torch.Tensor | None = None,
+    *,
+    gelu: bool = False,
+) -> torch.Tensor:
+    """`x W^T + bias`: `[.., k]` to `[.., n]`, in the type of `x` (float32 or bfloat16).
+
+    Args:
+        loaded: the kernels.
+        x: `[.., k]`.
+        weight: `[n, k]`.
+        bias: float32 `[n]`, or None.
+        gelu: whether the result goes through GELU, in its approximation by tanh.
+    """
     x = x.contiguous()
+    assert bias is None or (bias.dtype == torch.float32 and bias.is_contiguous())
     y = x.new_empty((*x.shape[:-1], weight.rows))
     width = x.shape[-1]
+    ending = Ending(
+        y.data_ptr(), weight.rows, TYPES[x.dtype], None if bias is None else bias.data_ptr(), gelu
+    )
     status = loaded.vl2_linear(
-        weight.packed,
-        weight.rows,
-        width,
-        x.data_ptr(),
-        x.numel() // width,
-        y.data_ptr(),
-        TYPES[x.dtype],
-        torch.get_num_threads(),
+        weight.packed, width, x.data_ptr(), x.numel() // width, ending, torch.get_num_threads()
     )
     check(status)
     return y

@@ -74,24 +74,87 @@ static void attend_wide(const wide_run *run, const float *query, int64_t heads, 
     }
 }
 
-static void attend(const cached_run *run, const float *query, int64_t heads, float *top,
-                   float *total, float *mixed, float *scratch) {
-    const int64_t size = type_size(run->type), padded = padded_width(run->width);
-    const int shared = run->values == run->keys;
-    const int64_t value_padded = padded_width(run->value_width);
-    float *values = shared ? scratch : scratch + RUN * padded;
-    for (int64_t t = 0; t < run->tokens; t += RUN) {
-        int64_t here = run->tokens - t < RUN ? run->tokens - t : RUN;
-        int64_t skipped = t * run->stride * size;
-        widen_rows((const char *)run->keys + skipped, run->type, here, run->stride, run->width,
-                   scratch);
-        if (!shared) {
-            widen_rows((const char *)run->values + skipped, run->type, here, run->stride,
-                       run->value_width, values);
+static inline lanes load_typed(const char *x, int type, int64_t place) {
+    return type == BFLOAT16 ? load_halves((const uint16_t *)x + place)
+                            : load_lanes((const float *)x + place);
+}
+
+/* Heads that have keys and values of their own: nothing is worth widening beforehand, and the tokens
+ * are read one after the other as they lie. Both widths are multiples of LANES. */
+static inline void attend_alone(const cached_run *run, const int type, const float *query,
+                                float *top, float *total, float *mixed, float *scores) {
+    const int64_t width = run->width, padded = padded_width(width);
+    const int64_t value_width = run->value_width, value_padded = padded_width(value_width);
+    for (int64_t t = 0; t < run->tokens; t++) {
+        for (int64_t g = 0; g < run->groups; g++) {
+            lanes sum = all_lanes(0.0f);
+            for (int64_t i = 0; i < width; i += LANES) {
+                lanes key = load_typed(run->keys, type, t * run->stride + g * width + i);
+                sum = MULTIPLY_ADD(load_lanes(query + g * padded + i), key, sum);
+            }
+            scores[g * RUN + t] = sum_lanes(sum);
         }
-        wide_run wide = {scratch, values, here, run->value_width, padded,
-                         shared ? padded : value_padded, value_padded};
-        attend_wide(&wide, query, heads, top, total, mixed);
+    }
+    for (int64_t g = 0; g < run->groups; g++) {
+        float *own = scores + g * RUN, highest = top[g], sum = 0.0f;
+        for (int64_t t = 0; t < run->tokens; t++) highest = own[t] > highest ? own[t] : highest;
+        for (int64_t t = run->tokens; t < RUN; t++) own[t] = -INFINITY;
+        for (int64_t t = 0; t < RUN; t++) own[t] = exponential(own[t] - highest);
+        for (int64_t t = 0; t < run->tokens; t++) sum += own[t];
+        const float keep = exponential(top[g] - highest);
+        for (int64_t i = 0; i < value_width; i++) mixed[g * value_padded + i] *= keep;
+        total[g] = total[g] * keep + sum;
+        top[g] = highest;
+    }
+    for (int64_t t = 0; t < run->tokens; t++) {
+        for (int64_t g = 0; g < run->groups; g++) {
+            const lanes weight = all_lanes(scores[g * RUN + t]);
+            for (int64_t i = 0; i < value_width; i += LANES) {
+                float *place = mixed + g * value_padded + i;
+                lanes value = load_typed(run->values, type, t * run->stride + g * value_width + i);
+                store_lanes(place, MULTIPLY_ADD(weight, value, load_lanes(place)));
+            }
+        }
+    }
+}
+
+/* Heads that share keys and values, which are widened once. */
+static void attend_shared(const cached_run *run, const float *query, float *top, float *total,
+                          float *mixed, float *scratch) {
+    const int64_t size = type_size(run->type), padded = padded_width(run->width);
+    const int64_t value_padded = padded_width(run->value_width), heads = run->heads;
+    const int same = run->values == run->keys;
+    float *values = same ? scratch : scratch + RUN * padded;
+    for (int64_t g = 0; g < run->groups; g++) {
+        const char *keys = (const char *)run->keys + g * run->width * size;
+        const char *own = (const char *)run->values + g * run->value_width * size;
+        widen_rows(keys, run->type, run->tokens, run->stride, run->width, scratch);
+        if (!same) {
+            widen_rows(own, run->type, run->tokens, run->stride, run->value_width, values);
+        }
+        wide_run wide = {scratch, values, run->tokens, run->value_width, padded,
+                         same ? padded : value_padded, value_padded};
+        attend_wide(&wide, query + g * heads * padded, heads, top + g * heads, total + g * heads,
+                    mixed + g * heads * value_padded);
+    }
+}
+
+static void attend(const cached_run *run, const float *query, float *top, float *total,
+                   float *mixed, float *scratch) {
+    const int64_t size = type_size(run->type);
+    const int alone = run->heads == 1 && run->width % LANES == 0 && run->value_width % LANES == 0;
+    for (int64_t t = 0; t < run->tokens; t += RUN) {
+        cached_run part = *run;
+        part.tokens = run->tokens - t < RUN ? run->tokens - t : RUN;
+        part.keys = (const char *)run->keys + t * run->stride * size;
+        part.values = (const char *)run->values + t * run->stride * size;
+        if (!alone) {
+            attend_shared(&part, query, top, total, mixed, scratch);
+        } else if (run->type == BFLOAT16) {
+            attend_alone(&part, BFLOAT16, query, top, total, mixed, scratch);
+        } else {
+            attend_alone(&part, FLOAT32, query, top, total, mixed, scratch);
+        }
     }
 }
 

@@ -205,6 +205,9 @@ typedef struct {
 static void compute(const work *w, const item *items, int64_t item_count, const call *c,
                     int64_t chunk, float *sums) {
     int64_t size = type_size(c->type), blocks = (c->d + ROWS - 1) / ROWS;
+    /* With few tokens each thread reads its share of the weights in one go. */
+    int share = c->m > CHUNK ? 1 : (int)((item_count + c->threads - 1) / c->threads);
+    if (share < 1) share = 1;
 #pragma omp parallel num_threads(c->threads)
     {
         float *mine = sums + vl2_thread() * c->m * chunk * ROWS;
@@ -212,7 +215,7 @@ static void compute(const work *w, const item *items, int64_t item_count, const 
         for (int64_t i = 0; i < c->m; i++) {
             prepare_row(&w->x, i, (const char *)c->x + i * c->k * size, c->type, c->k);
         }
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic, share)
         for (int64_t i = 0; i < item_count; i++) {
             const job *j = &w->jobs[items[i].job];
             int64_t left = j->count - items[i].start;

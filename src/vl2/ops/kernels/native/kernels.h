@@ -4,6 +4,18 @@
 
 #include "packed.h"
 
+/* Where the products of a linear map go, and what is done to them first. */
+typedef struct {
+    void *y; /* [m][n] */
+    int64_t n;
+    int type;          /* of x and y */
+    const float *bias; /* [n], or NULL */
+    int activation;
+} ending;
+
+int vl2_linear(const packed *weight, int64_t k, const void *x, int64_t m, const ending *end,
+               int threads);
+
 /* One layer's cache. Token by token it holds the keys of all groups of heads, then their values,
  * or one latent, whose first numbers are its value. */
 typedef struct {

@@ -45,10 +45,18 @@ static inline lanes all_lanes(float x) {
     return value;
 }
 
+/* Halves are added until one number is left. */
 static inline float sum_lanes(lanes value) {
-    float total = 0.0f;
-    for (int i = 0; i < LANES; i++) total += value[i];
-    return total;
+#if LANES == 16
+    return _mm512_reduce_add_ps(value);
+#else
+    float parts[LANES];
+    memcpy(parts, &value, sizeof parts);
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) parts[i] += parts[i + half];
+    }
+    return parts[0];
+#endif
 }
 
 #endif

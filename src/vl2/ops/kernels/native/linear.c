@@ -36,17 +36,23 @@ const char *vl2_select(const char *name) {
     return vl2_active->name;
 }
 
-static void write_block(const float (*tile)[ROWS], int count, int64_t block, int64_t n, char *y,
-                        int type) {
-    int64_t column = block * ROWS, size = type_size(type);
-    int64_t width = n - column < ROWS ? n - column : ROWS;
+static void write_block(float (*tile)[ROWS], int count, int64_t block, const ending *end,
+                        int64_t start) {
+    int64_t column = block * ROWS, size = type_size(end->type);
+    int64_t width = end->n - column < ROWS ? end->n - column : ROWS;
     for (int t = 0; t < count; t++) {
-        vl2_active->store(tile[t], width, y + (t * n + column) * size, type);
+        if (end->bias != NULL || end->activation != NO_ACTIVATION) {
+            const float *bias = end->bias == NULL ? NULL : end->bias + column;
+            vl2_active->finish(tile[t], bias, width, end->activation);
+        }
+        char *place = (char *)end->y + ((start + t) * end->n + column) * size;
+        vl2_active->store(tile[t], width, place, end->type);
     }
 }
 
 static void multiply_blocks(const packed *weight, int64_t block, int blocks,
-                            const activations *rows, int64_t count, int64_t n, char *y, int type) {
+                            const activations *rows, int64_t count, const ending *end,
+                            int64_t first) {
     for (int64_t start = 0; start < count; start += TOKENS) {
         activation tokens[TOKENS];
         float tile[PAIR * TOKENS][ROWS];
@@ -54,18 +60,18 @@ static void multiply_blocks(const packed *weight, int64_t block, int blocks,
         for (int t = 0; t < here; t++) tokens[t] = row_of(rows, start + t);
         run_tile(weight, block, blocks, tokens, here, tile);
         for (int b = 0; b < blocks; b++) {
-            write_block((const float (*)[ROWS])tile + b * TOKENS, here, block + b, n,
-                        y + start * n * type_size(type), type);
+            write_block(tile + b * TOKENS, here, block + b, end, first + start);
         }
     }
 }
 
-/* x [m][k] and y [m][n] without gaps, of one type. */
-int vl2_linear(const packed *weight, int64_t n, int64_t k, const void *x, int64_t m, void *y,
-               int type, int threads) {
-    if (!shape_is_sound(weight) || k > weight->groups * weight->group || n > weight->blocks * ROWS)
+/* x [m][k] -> y [m][n], without gaps and of one type. */
+int vl2_linear(const packed *weight, int64_t k, const void *x, int64_t m, const ending *end,
+               int threads) {
+    if (!shape_is_sound(weight) || k > weight->groups * weight->group ||
+        end->n > weight->blocks * ROWS)
         return BAD_SHAPE;
-    int64_t columns = weight->groups * weight->group, size = type_size(type);
+    int64_t columns = weight->groups * weight->group, size = type_size(end->type);
     int64_t pass = PASS_BYTES / (columns * code_size(weight->bits)) / TOKENS * TOKENS;
     if (pass < TOKENS) pass = TOKENS;
     if (pass > m) pass = m;
@@ -76,13 +82,12 @@ int vl2_linear(const packed *weight, int64_t n, int64_t k, const void *x, int64_
         int64_t here = m - start < pass ? m - start : pass;
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < here; i++) {
-            prepare_row(&rows, i, (const char *)x + (start + i) * k * size, type, k);
+            prepare_row(&rows, i, (const char *)x + (start + i) * k * size, end->type, k);
         }
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < weight->blocks; block += PAIR) {
             int blocks = weight->blocks - block < PAIR ? 1 : PAIR;
-            multiply_blocks(weight, block, blocks, &rows, here, n, (char *)y + start * n * size,
-                            type);
+            multiply_blocks(weight, block, blocks, &rows, here, end, start);
         }
     }
     free(rows.buffer);
@@ -102,6 +107,7 @@ void vl2_products(const product *products, int count, const activations *rows, i
         }
         int64_t block = pair * PAIR;
         int blocks = p->weight->blocks - block < PAIR ? 1 : PAIR;
-        multiply_blocks(p->weight, block, blocks, rows, m, p->n, (char *)p->out, FLOAT32);
+        ending end = {p->out, p->n, FLOAT32, NULL, NO_ACTIVATION};
+        multiply_blocks(p->weight, block, blocks, rows, m, &end, 0);
     }
 }

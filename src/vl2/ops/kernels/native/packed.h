@@ -36,6 +36,7 @@ static inline int vl2_thread(void) { return 0; }
 #endif
 
 enum { FLOAT32 = 0, BFLOAT16 = 1 };
+enum { NO_ACTIVATION = 0, GELU_TANH = 1 };
 enum { OK = 0, NO_MEMORY = 1, BAD_SHAPE = 2 };
 
 typedef struct {
@@ -62,12 +63,14 @@ typedef void (*tile_function)(const packed *weight, const uint8_t *codes, const 
 typedef void (*halves_function)(const packed *weight, const uint8_t *codes, int blocks,
                                 const activation *tokens, int count, float (*out)[ROWS]);
 
-/* Neighbouring cached tokens: keys and values of a type, `stride` numbers from token to token. */
+/* Neighbouring cached tokens: keys and values of a type, `stride` numbers from token to token; those
+ * of the heads lie side by side. */
 typedef struct {
     const void *keys, *values; /* values may be the beginnings of the keys */
     int type;
     int64_t tokens, stride;
     int64_t width, value_width;
+    int64_t groups, heads; /* heads of keys, heads of queries for each */
 } cached_run;
 
 typedef struct {
@@ -82,9 +85,11 @@ typedef struct {
     /* gate[i] = silu(gate[i]) * up[i] */
     void (*silu_times)(float *gate, const float *up, int64_t count);
     void (*store)(const float *x, int64_t count, void *y, int type);
-    /* one run of the cache for some heads; see cached.c */
-    void (*attend)(const cached_run *run, const float *query, int64_t heads, float *top,
-                   float *total, float *mixed, float *scratch);
+    /* x[i] = x[i] + bias[i], bias being NULL for none, and then the activation of it */
+    void (*finish)(float *x, const float *bias, int64_t count, int activation);
+    /* one run of the cache for all heads; see cached.c */
+    void (*attend)(const cached_run *run, const float *query, float *top, float *total,
+                   float *mixed, float *scratch);
     /* One more part of a softmax: weights of scores[0 .. seen), 0 up to `count`; returns what all
      * earlier weights have to be multiplied with, for `top` is the highest score so far. */
     float (*soften)(float *scores, int64_t seen, int64_t count, float scale, float *top,

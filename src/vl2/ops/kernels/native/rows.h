@@ -99,6 +99,19 @@ static void silu_times(float *gate, const float *up, int64_t count) {
     }
 }
 
+/* gelu(x) = x * sigmoid(2 u) in its approximation by tanh(u). */
+static void finish(float *x, const float *bias, int64_t count, int activation) {
+    if (bias != NULL) {
+        for (int64_t i = 0; i < count; i++) x[i] += bias[i];
+    }
+    if (activation == GELU_TANH) {
+        for (int64_t i = 0; i < count; i++) {
+            float u = x[i] * (0.79788456f + 0.035677408f * x[i] * x[i]);
+            x[i] = x[i] / (1.0f + exponential(-2.0f * u));
+        }
+    }
+}
+
 static void store(const float *x, int64_t count, void *y, int type) {
     if (type == BFLOAT16) {
         uint16_t *out = y;

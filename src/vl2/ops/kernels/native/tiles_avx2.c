@@ -85,5 +85,5 @@ TILE(tile4, 4)
 TILE(tile8, 8)
 
 const instruction_set vl2_avx2 = {"avx2",     tile4, tile8,  tile16,    quantise, halve,
-                                  silu_times, store, attend, soften, normalise, dots,     combine};
+                                  silu_times, store, finish, attend, soften, normalise, dots,     combine};
 #endif

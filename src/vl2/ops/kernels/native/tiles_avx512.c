@@ -145,10 +145,10 @@ static void bfloat16_tile(const packed *weight, const uint8_t *codes, int blocks
 }
 
 const instruction_set vl2_avx512bf16 = {
-    "avx512-bf16", tile4, tile8, bfloat16_tile, quantise, halve, silu_times, store,
+    "avx512-bf16", tile4, tile8, bfloat16_tile, quantise, halve, silu_times, store, finish,
     attend, soften, normalise, dots, combine};
 #else
 const instruction_set vl2_avx512 = {"avx512-vnni", tile4, tile8,  tile16,    quantise, halve,
-                                    silu_times,    store, attend, soften, normalise, dots,     combine};
+                                    silu_times,    store, finish, attend, soften, normalise, dots,     combine};
 #endif
 #endif

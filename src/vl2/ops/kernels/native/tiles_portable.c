@@ -44,4 +44,4 @@ static void tile8(const packed *weight, const uint8_t *codes, const uint16_t *sc
 }
 
 const instruction_set vl2_portable = {"portable", tile4,  tile8,     tile16, quantise, halve,
-                                      silu_times, store,  attend,    soften, normalise, dots, combine};
+                                      silu_times, store, finish,  attend,    soften, normalise, dots, combine};
