@@ -17,23 +17,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import contextlib
 import datetime as dt
 import json
 import os
 import platform
 import random
-import re
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from vl2.server.child import served
 
 PICTURES = Path(__file__).resolve().parents[1] / "src" / "vl2" / "assets" / "pictures"
 GROWTH = 1.05
@@ -91,24 +89,6 @@ def questions() -> list[dict[str, Any]]:
 def _picture(name: str) -> dict[str, Any]:
     encoded = base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
-
-
-@contextlib.contextmanager
-def served() -> Iterator[tuple[int, str]]:
-    """A server in a process of its own; gives the process and its address."""
-    command = [sys.executable, "-m", "vl2", "serve", "--port", "0", "--no-page", "--queue", "256"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = ""
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", said)):
-            line = process.stderr.readline()
-            if not line:
-                raise SystemExit(f"The server did not start: {said}")
-            said += line
-        try:
-            yield process.pid, found[0]
-        finally:
-            process.terminate()
 
 
 async def ask(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[str, int, float | None]:
@@ -214,8 +194,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--out", type=Path, help="where the figures go, without an ending")
     given = parser.parse_args()
-    with served() as (process, url):
-        outcome = asyncio.run(load(process, url, given.seconds, given.clients))
+    with served("--no-page", "--queue", "256") as child:
+        pid, url = child.process.pid, child.url
+        outcome = asyncio.run(load(pid, url, given.seconds, given.clients))
     found = figures(outcome, given.seconds, given.clients)
     lines = [f"| {name.replace('_', ' ')} | {value} |" for name, value in found.items()]
     table = "\n".join(

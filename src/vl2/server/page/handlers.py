@@ -7,7 +7,6 @@ import html
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -90,7 +89,7 @@ class Handlers:
         try:
             answering.check_count(len(talk.pictures))
             with answering.gate.entered() as place:
-                pictures = [Path(path).read_bytes() for path in talk.pictures]
+                pictures = list(map(views.read, talk.pictures))
                 prepared = await answering.prepare(
                     talk.messages(choices.system),
                     pictures,

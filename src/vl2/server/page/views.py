@@ -48,14 +48,27 @@ class Cut:
     lines: tuple[str, ...] = ()
 
 
+def read(path: str) -> bytes:
+    """The bytes of a picture that was uploaded.
+
+    Raises:
+        ImageError: it has been removed since.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{Path(path).name} is no longer on the server: add it again.") from error
+
+
 def opened(path: str, limits: Limits) -> PIL.Image.Image:
     """A picture; an error names it as the person knows it.
 
     Raises:
         ImageError: it cannot be opened.
     """
+    encoded = read(path)
     try:
-        return open_image(Path(path).read_bytes(), limits=limits)
+        return open_image(encoded, limits=limits)
     except ImageError as error:
         raise ImageError(f"{Path(path).name}: {error}") from error
 
