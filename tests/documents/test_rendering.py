@@ -6,7 +6,7 @@ import time
 
 import PIL.Image
 import pytest
-from pdfs import drawn_again_and_again, encrypted, huge_picture, pdf
+from pdfs import drawn_again_and_again, encrypted, pdf
 
 from vl2.documents.rendering.limits import Limits
 from vl2.documents.rendering.renderer import DocumentError, LostPageError, PageError, Renderer
@@ -107,14 +107,6 @@ def test_a_page_that_takes_too_much_memory_is_lost(tmp_path):
         assert tight.page(0, 72).text == "small"
     finally:
         tight.close()
-
-
-def test_a_picture_that_swells_ends_as_a_page_or_an_error(renderer, tmp_path):
-    renderer.open(put(tmp_path, huge_picture(9000)), pdf=True)
-    try:
-        assert renderer.page(0, 36).picture.size == (298, 421)
-    except PageError as error:
-        assert "MiB" in str(error) or "took" in str(error)
 
 
 def test_a_page_without_a_sensible_size_is_an_error_of_that_page(renderer, tmp_path):

@@ -99,6 +99,7 @@ def read(wish: Wish) -> list[Outcome]:
 def _read(wish: Wish) -> list[Outcome]:
     from vl2.documents.files import held
     from vl2.documents.index import write_index
+    from vl2.documents.report.writing import write_report
     from vl2.documents.run import plan, run
     from vl2.documents.sources import find
 
@@ -114,6 +115,8 @@ def _read(wish: Wish) -> list[Outcome]:
         else:
             outcomes = run(planned, _not_called, 1)
         write_index(wish.out, outcomes)
+        if wish.report:
+            write_report(wish.out)
     return outcomes
 
 
