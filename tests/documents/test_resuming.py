@@ -93,6 +93,24 @@ def test_killed_again_and_again_gives_what_an_undisturbed_run_gives(tmp_path, pa
     assert not list(out.rglob("*.part"))
 
 
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_read(tmp_path):
+    path, log, out = tmp_path / "long.pdf", tmp_path / "log", tmp_path / "out"
+    path.write_bytes(pdf(*[["page"]] * 600))
+    process = started(out, log, [path])
+    while lines(log) < 4:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    errors = process.communicate(timeout=30)[1]
+    assert b"KeyboardInterrupt" in errors
+    assert time.monotonic() - asked < 10
+    assert lines(log) < 300
+    assert not list(out.rglob(RESULT))
+    assert list(out.rglob(f"{PAGES}/*.json"))
+    assert_whole(out)
+
+
 def test_a_second_run_asks_nothing(tmp_path, papers):
     out, first, second = tmp_path / "out", StubReader(), StubReader()
     once = read_all(papers, out, first, settings_of(text_layer="ignore"))
