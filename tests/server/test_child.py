@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -30,7 +29,8 @@ def test_a_signal_lets_an_answer_finish_and_leaves_nothing_behind(nano, tmp_path
         folders = list(tmp_path.glob("vl2-page-*"))
         assert len(folders) == has_page
         assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in folders)
-        never_ends = {str(json.loads((nano / "config.json").read_text())["eos_token_id"]): -100}
+        generation = json.loads((nano / "generation_config.json").read_text())
+        never_ends = {str(generation["eos_token_id"]): -100}
         found = []
         asking = threading.Thread(
             target=lambda: found.append(ask(child.url, max_tokens=300, logit_bias=never_ends))
@@ -48,13 +48,8 @@ def test_a_signal_lets_an_answer_finish_and_leaves_nothing_behind(nano, tmp_path
 
 
 def test_a_server_that_does_not_start_says_why():
-    start = time.monotonic()
-    with (
-        pytest.raises(InputError, match=r"did not start.*nowhere"),
-        served("--model", "./nowhere"),
-    ):
+    with pytest.raises(InputError, match=r"did not start.*--sideways"), served("--sideways"):
         pass
-    assert time.monotonic() - start < 60
 
 
 def _unfinished(url):
