@@ -219,3 +219,16 @@ def test_kinds_can_be_mixed_and_the_default_holds_what_it_held():
     assert sum("text_only" in found for found in tasks) > 4
     assert sum(bool(found & {"colour", "counting", "existence"}) for found in tasks) > 20
     assert {kind for kind, weight in KINDS.items() if weight} == {"shapes", "text", "both"}
+
+
+def test_a_sign_is_one_string_nearly_as_wide_as_the_picture():
+    scenes = [found.scenes[0] for found in drawn("sign")]
+    assert all(len(scene.things) == 1 and scene.things[0].kind == "text" for scene in scenes)
+    shares = [(scene.things[0].x2 - scene.things[0].x1) / scene.image.width for scene in scenes]
+    assert sum(shares) / len(shares) > 0.5
+
+
+def test_two_are_two_shapes_where_there_is_room():
+    counts = [len(found.scenes[0].things) for found in drawn("two")]
+    assert max(counts) == 2
+    assert counts.count(2) > 0.9 * len(counts)

@@ -2,7 +2,7 @@
 
 import functools
 import random
-from typing import Protocol
+from typing import Protocol, get_args
 
 from vl2.synth import (
     albums,
@@ -27,6 +27,8 @@ KINDS: dict[str, float] = {
     "text": 0.30,
     "both": 0.25,
     "one": 0.0,
+    "two": 0.0,
+    "sign": 0.0,
     "page": 0.0,
     "paragraph": 0.0,
     "small_print": 0.0,
@@ -72,7 +74,7 @@ def _of_things(kind: Kind) -> _Draw:
 
 
 _DRAW: dict[str, _Draw] = {
-    **{kind: _of_things(kind) for kind in ("shapes", "text", "both", "one", "page")},
+    **{kind: _of_things(kind) for kind in get_args(Kind)},
     "paragraph": paragraphs.draw,
     "small_print": paragraphs.draw_small,
     "receipt": receipts.draw,
