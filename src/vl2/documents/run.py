@@ -18,6 +18,8 @@ from vl2.errors import VL2Error
 FAILURES_IN_A_ROW = 10
 """So many documents one after the other on which the reader fails end a run: it is gone."""
 
+_HEARING_SECONDS = 0.5
+
 Read: TypeAlias = Callable[[Job], Outcome]
 
 
@@ -127,14 +129,22 @@ def read_all(jobs: Iterable[Job], read: Read, parallel: int) -> Iterator[Outcome
         for job in jobs:
             working.add(pool.submit(_attempt, job, read, failures))
             if len(working) >= 2 * parallel:
-                finished, working = wait(working, return_when=FIRST_COMPLETED)
+                finished, working = _next(working)
                 yield from (future.result() for future in finished)
         while working:
-            finished, working = wait(working, return_when=FIRST_COMPLETED)
+            finished, working = _next(working)
             yield from (future.result() for future in finished)
     finally:
         # Documents that are being read are not waited for: closing the desk ends them.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _next(working: set[Future[Outcome]]) -> tuple[set[Future[Outcome]], set[Future[Outcome]]]:
+    """Wait for one of them, but never so long that a Ctrl-C goes unheard."""
+    finished: set[Future[Outcome]] = set()
+    while not finished:
+        finished, working = wait(working, _HEARING_SECONDS, FIRST_COMPLETED)
+    return finished, working
 
 
 class _Failures:
