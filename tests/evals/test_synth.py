@@ -35,7 +35,13 @@ def processor():
     return fresh_processor(vocabulary(), COORDINATES)
 
 
-@pytest.mark.parametrize("task", ["word", "locate_one", "counting", "locate_absent"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        *("word", "locate_one", "counting", "locate_absent"),
+        *("table_markdown", "chart_value", "in_context", "story", "text_only"),
+    ],
+)
 def test_right_answers_are_counted_and_misses_kept(processor, task):
     told = []
     oracle = Oracle(processor, task, count=5, right=3)
@@ -43,6 +49,17 @@ def test_right_answers_are_counted_and_misses_kept(processor, task):
     assert (score.right, score.asked) == (3, 5)
     assert [miss.reply for miss in score.misses] == ["zzz", "zzz"]
     assert told == [2, 2, 1]
+
+
+def test_wrong_characters_are_counted_where_print_is_read(processor):
+    wanted = "".join(turn.answer for _, turn in heldout("paragraph", 2))
+    right = evaluate(Oracle(processor, "paragraph", count=2, right=2), processor, "paragraph", 2)
+    assert (right.right, right.character_error) == (2, 0.0)
+    wrong = evaluate(Oracle(processor, "paragraph", count=2, right=0), processor, "paragraph", 2)
+    assert wrong.right == 0
+    assert 1 - 6 / len(wanted) <= wrong.character_error <= 1
+    other = evaluate(Oracle(processor, "counting", count=2, right=2), processor, "counting", 2)
+    assert other.character_error is None
 
 
 def test_interval_is_wilsons():

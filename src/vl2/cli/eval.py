@@ -186,14 +186,16 @@ def _show(scores: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("task", "right", "asked", "accuracy", "95 % interval")
+    table = Table("task", "right", "asked", "accuracy", "95 % interval", "characters wrong")
     for score in scores:
+        error = score.get("character_error")  # files of earlier versions have none
         table.add_row(
             score["task"],
             str(score["right"]),
             str(score["asked"]),
             f"{100 * score['accuracy']:.1f} %",
             f"{100 * score['low']:.1f} to {100 * score['high']:.1f} %",
+            "" if error is None else f"{100 * error:.1f} %",
         )
     Console().print(table)
 

@@ -14,6 +14,7 @@ import torch
 
 from vl2.chat import as_conversation
 from vl2.evals.judging import judge
+from vl2.evals.metrics.distance import character_error_rate
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
@@ -25,6 +26,8 @@ _LONG_ANSWERS = {"paragraph": 320, "table_markdown": 320}
 """Tokens of an answer at most, where more is asked for than what is usual."""
 
 _MISSES_KEPT = 12
+_READING = frozenset(("word", "number", "lines", "paragraph", "small_text"))
+"""Tasks whose answers are print, letter by letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ class TaskScore:
         right: questions answered right.
         asked: questions asked, one a picture.
         misses: the first few wrong replies.
+        character_error: where print was read, wrong characters as a share of all printed ones.
     """
 
     task: str
     right: int
     asked: int
     misses: tuple[Miss, ...] = field(default=(), repr=False)
+    character_error: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -92,16 +97,19 @@ def evaluate(
     items = heldout(task, count)
     right = 0
     misses: list[Miss] = []
+    read: list[tuple[str, str]] = []
     for batch in _batches(items, batch_size):
         replies = _answer(model, processor, batch)
         for (sample, turn), reply in zip(batch, replies, strict=True):
+            read.append((turn.answer, reply.strip()))
             if judge(turn, reply, sample):
                 right += 1
             elif len(misses) < _MISSES_KEPT:
                 misses.append(Miss(turn.question, turn.answer, reply))
         if progress is not None:
             progress(len(batch))
-    return TaskScore(task, right, len(items), tuple(misses))
+    error = character_error_rate(read) if task in _READING else None
+    return TaskScore(task, right, len(items), tuple(misses), error)
 
 
 @torch.inference_mode()

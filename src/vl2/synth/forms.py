@@ -77,7 +77,7 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
             letters,
             (top + i * pitch, pitch, names + gap),
         )
-    return Drawn((press.scene(),), {"form": functools.partial(ask, said)})
+    return Drawn((press.document(),), {"form": functools.partial(ask, said)})
 
 
 def _write_title(press: Press, title: str, kind: str, width: float) -> None:
