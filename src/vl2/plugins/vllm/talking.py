@@ -110,11 +110,8 @@ class VL2Renderer(HfRenderer):
 
 
 def _parsing(params: ChatParams) -> dict[str, Any]:
-    """How vLLM is to read messages: pictures as they are, since `vl2.processing` makes them RGB."""
-    media = dict(params.media_io_kwargs or {})
-    media["image"] = {"image_mode": None, **media.get("image", {})}
     return {
         "content_format": "openai",
-        "media_io_kwargs": media,
+        "media_io_kwargs": params.media_io_kwargs,
         "mm_processor_kwargs": params.mm_processor_kwargs,
     }
