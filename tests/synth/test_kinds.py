@@ -167,7 +167,7 @@ def test_words_of_turns_are_the_published_ones(kind):
 def test_every_word_of_the_vocabulary_is_used():
     used = set()
     for kind in KINDS:
-        for s in drawn(kind, 150):
+        for s in drawn(kind, 90):
             for turn in s.turns:
                 text = NOT_WORDS.sub(" ", f"{turn.question} {turn.answer}")
                 used.update(re.findall(r"[A-Za-z]+", text))
