@@ -48,7 +48,7 @@ def test_a_signal_lets_an_answer_finish_and_leaves_nothing_behind(nano, tmp_path
 
 
 def test_a_server_that_does_not_start_says_why():
-    with pytest.raises(InputError, match=r"did not start.*--sideways"), served("--sideways"):
+    with pytest.raises(InputError, match=r"(?s)did not start.*--sideways"), served("--sideways"):
         pass
 
 

@@ -71,7 +71,8 @@ def mount(app: FastAPI) -> None:
         "/",
         auth=None if key is None else knows_the_key,
         auth_message="Any name, and the API key as the password.",
-        css_paths=[_STYLE],
+        # As styles for the framework they would reach only what stands inside of its own margins.
+        head=f"<style>{_STYLE.read_text(encoding='utf-8')}</style>",
         theme=_theme(),
         footer_links=[],
         run_history=False,
