@@ -19,9 +19,11 @@ class Oracle:
     def __init__(self, processor, task, count, right):
         self._tokenizer = processor.tokenizer
         answers = [turn.answer for _, turn in heldout(task, count)]
+        self.tiles = []
         self._replies = [answer if index < right else "zzz" for index, answer in enumerate(answers)]
 
-    def generate(self, input_ids, **_):
+    def generate(self, input_ids, pixel_values=None, **_):
+        self.tiles.append(0 if pixel_values is None else len(pixel_values))
         eos = self._tokenizer.eos_token_id
         replies = [self._replies.pop(0) for _ in range(len(input_ids))]
         rows = [[*self._tokenizer.encode(reply), eos, 7, eos] for reply in replies]
@@ -60,6 +62,15 @@ def test_wrong_characters_are_counted_where_print_is_read(processor):
     assert 1 - 6 / len(wanted) <= wrong.character_error <= 1
     other = evaluate(Oracle(processor, "counting", count=2, right=2), processor, "counting", 2)
     assert other.character_error is None
+
+
+def test_pictures_can_be_shown_in_fewer_tiles(processor):
+    oracle = Oracle(processor, "small_text", count=3, right=3)
+    evaluate(oracle, processor, "small_text", 3)
+    assert oracle.tiles == [3 * 5]
+    oracle = Oracle(processor, "small_text", count=3, right=3)
+    evaluate(oracle, processor, "small_text", 3, max_tiles=1)
+    assert oracle.tiles == [3 * 2]
 
 
 def test_interval_is_wilsons():

@@ -6,6 +6,7 @@ import pytest
 
 from vl2.cli import main
 from vl2.cli.train import _rendered_lessons
+from vl2.errors import InputError
 from vl2.synth import vocabulary
 from vl2.synth.answers import COORDINATES
 from vl2.synth.kinds import KINDS
@@ -63,6 +64,12 @@ def test_a_run_goes_through_pictures_of_all_sorts_and_through_none(tmp_path):
     assert len(log) == 6
     assert any(named)
     assert not all(named)  # a step of talk alone has no rows that could name anything
+
+
+def test_tasks_that_ask_about_no_picture_are_told():
+    recipe = load_recipe("nano-look", ("pictures={receipt: 1}", "tasks={colour: 1}"))
+    with pytest.raises(InputError, match="colour asks about pictures of the kinds receipt"):
+        _rendered_lessons(recipe)(0)
 
 
 def test_a_checkpoint_keeps_its_own_tokenizer(nano, tmp_path):

@@ -117,10 +117,13 @@ def _run(recipe: Recipe, folder: Path) -> Path:
 _FAR = 10**12
 """Between the seed of a picture and that of its stand-in: farther than any run gets."""
 
+_STAND_INS = 200
+
 
 def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
     """Rendered pictures with questions and answers, and what each patch shows."""
     from vl2.chat import as_conversation
+    from vl2.errors import InputError
     from vl2.synth import sample
     from vl2.synth.export import messages
     from vl2.synth.kinds import KINDS
@@ -131,9 +134,14 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
 
     def lesson(index: int) -> Lesson:
         # A picture that gives rise to no question (one in thousands) makes room for another one.
-        seeds = itertools.count(recipe.first_picture + index, _FAR)
+        seeds = itertools.islice(itertools.count(recipe.first_picture + index, _FAR), _STAND_INS)
         pictures = (sample(seed, kinds=kinds, tasks=tasks, turns=recipe.turns) for seed in seeds)
-        drawn = next(picture for picture in pictures if picture.turns)
+        drawn = next((picture for picture in pictures if picture.turns), None)
+        if drawn is None:
+            raise InputError(
+                f"In the recipe, none of the tasks {', '.join(tasks)} asks about pictures of the "
+                f"kinds {', '.join(kinds)}: name other tasks, or leave tasks empty."
+            )
         conversation = as_conversation(messages(drawn), drawn.images)
         known = _all_targets(drawn, recipe.max_tiles or None) if recipe.naming_weight else None
         return Lesson(conversation, known, divisible=True)

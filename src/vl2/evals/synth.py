@@ -83,6 +83,7 @@ def evaluate(
     count: int,
     batch_size: int = 50,
     progress: Callable[[int], None] | None = None,
+    max_tiles: int | None = None,
 ) -> TaskScore:
     """Ask the first `count` held-out questions of a task.
 
@@ -93,13 +94,14 @@ def evaluate(
         count: pictures, one question each.
         batch_size: questions answered at once.
         progress: told after each batch how many questions it had.
+        max_tiles: local tiles of a picture at most, to see what they are good for.
     """
     items = heldout(task, count)
     right = 0
     misses: list[Miss] = []
     read: list[tuple[str, str]] = []
     for batch in _batches(items, batch_size):
-        replies = _answer(model, processor, batch)
+        replies = _answer(model, processor, batch, max_tiles)
         for (sample, turn), reply in zip(batch, replies, strict=True):
             read.append((turn.answer, reply.strip()))
             if judge(turn, reply, sample):
@@ -117,17 +119,22 @@ def _answer(
     model: DeepseekVLV2ForCausalLM,
     processor: DeepseekVLV2Processor,
     batch: Sequence[tuple[Sample, Turn]],
+    max_tiles: int | None,
 ) -> list[str]:
     """Greedy replies to one question about each sample."""
-    inputs = processor.collate([_prompt(processor, *item) for item in batch]).to(model.device)
+    prompts = [_prompt(processor, *item, max_tiles) for item in batch]
+    inputs = processor.collate(prompts).to(model.device)
     most = max(_LONG_ANSWERS.get(turn.task, MAX_NEW_TOKENS) for _, turn in batch)
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=most)
     replies = tokens[:, inputs["input_ids"].shape[1] :]
     return [_text(processor, reply) for reply in replies]
 
 
-def _prompt(processor: DeepseekVLV2Processor, sample: Sample, turn: Turn) -> Prompt:
-    return processor.encode(as_conversation(turn.question, sample.images))
+def _prompt(
+    processor: DeepseekVLV2Processor, sample: Sample, turn: Turn, max_tiles: int | None
+) -> Prompt:
+    conversation = as_conversation(turn.question, sample.images)
+    return processor.encode(conversation, max_tiles=max_tiles)
 
 
 def _text(processor: DeepseekVLV2Processor, reply: torch.Tensor) -> str:
