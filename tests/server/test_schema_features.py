@@ -133,3 +133,17 @@ def test_an_answer_obeys(answers, name):
         pytest.fail(text)
     validator = jsonschema.validator_for(FEATURES[name], validate_formats=True)
     validator.validate(json.loads(text))
+
+
+def test_very_many_optional_properties(assistant):
+    """Whichever come; or the answer is cut at its limit."""
+    schema = {
+        "type": "object",
+        "properties": {f"p{number}": {"type": "null"} for number in range(1400)},
+        "additionalProperties": False,
+    }
+    answer = assistant.ask([], "Tell me.", json_schema=schema, max_tokens=40, temperature=1, seed=1)
+    if answer.finish_reason == "stop":
+        jsonschema.validator_for(schema).validate(json.loads(answer.text))
+    else:
+        assert answer.text.startswith("{")
