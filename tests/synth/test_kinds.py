@@ -212,6 +212,12 @@ def test_messages_hold_as_many_pictures_as_there_are(kind):
         assert len(conversation.messages) == 2 * len(s.turns)
 
 
+def test_kinds_are_as_frequent_as_wished():
+    mixture = {"line_chart": 1.0, "story": 1.0}
+    found = [sample(seed, kinds=mixture, turns=(1, 1)) for seed in range(200)]
+    assert 80 < sum(len(s.scenes) == 1 for s in found) < 120
+
+
 def test_kinds_can_be_mixed_and_the_default_holds_what_it_held():
     mixture = {"shapes": 0.5, "receipt": 0.3, "talk": 0.2}
     tasks = [{turn.task for turn in sample(seed, kinds=mixture).turns} for seed in range(60)]

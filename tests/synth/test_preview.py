@@ -18,7 +18,7 @@ def test_the_guides_picture_is_what_its_command_writes(repository: Path):
     path = repository / "docs" / "images" / "synth.png"
     assert path.stat().st_size < 400_000
     with Image.open(path) as shown:
-        drawn = contact_sheet(9, kinds=[{kind: 1.0} for kind in NEW], boxes=True)
+        drawn = contact_sheet(21, kinds=[{kind: 1.0} for kind in NEW], boxes=True)
         assert shown.size == drawn.size
         difference = np.abs(np.asarray(shown).astype(int) - np.asarray(drawn))
     # Other versions of FreeType and Pillow may round a few pixels at the edges differently.

@@ -73,8 +73,19 @@ def _of_things(kind: Kind) -> _Draw:
     return draw
 
 
-_DRAW: dict[str, _Draw] = {
-    **{kind: _of_things(kind) for kind in get_args(Kind)},
+def _until_drawn(draw: _Draw) -> _Draw:
+    """Draws again until something came out legible, so that every kind is as frequent as wished."""
+
+    def drawn(rng: random.Random, *, held_out: bool) -> Drawn:
+        while True:
+            found = draw(rng, held_out=held_out)
+            if found is not None:
+                return found
+
+    return drawn
+
+
+_MADE: dict[str, _Draw] = {
     "paragraph": paragraphs.draw,
     "small_print": paragraphs.draw_small,
     "receipt": receipts.draw,
@@ -87,6 +98,10 @@ _DRAW: dict[str, _Draw] = {
     "album": albums.draw,
     "story": stories.draw,
     "talk": talk.draw,
+}
+_DRAW: dict[str, _Draw] = {
+    **{kind: _of_things(kind) for kind in get_args(Kind)},
+    **{kind: _until_drawn(draw) for kind, draw in _MADE.items()},
 }
 
 
