@@ -17,7 +17,9 @@ from pathlib import Path
 from vl2.errors import InputError, MissingExtraError
 from vl2.plugins.vllm import MODE
 
-_PROGRAM = "vllm.entrypoints.cli.main"
+_PROGRAM = "vllm.entrypoints.openai.api_server"
+"""Older than the command `vllm serve`, which does not start in the build for CPUs."""
+
 _NOWHERE = "no-host.invalid"
 """A host that cannot exist: vLLM fetches pictures from everywhere unless a host is named."""
 
@@ -59,7 +61,7 @@ def arguments(wish: Handover) -> list[str]:
     """
     if wish.port == 0:
         raise InputError("vLLM's server cannot look for a free port: give --port another than 0.")
-    command = [sys.executable, "-m", _PROGRAM, "serve", str(wish.folder)]
+    command = [sys.executable, "-m", _PROGRAM, "--model", str(wish.folder)]
     command += ["--served-model-name", wish.name, "--dtype", wish.dtype]
     command += ["--host", wish.host, "--port", str(wish.port)]
     # As vl2's own server: greedy unless a request says otherwise.
