@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vl2.documents.batch.errand import LOCAL, Errand, job_from_dict, opened
-from vl2.documents.desk import Desk, Job
+from vl2.documents.desk import Job
 from vl2.documents.results import Outcome
 from vl2.documents.run import known_of, read_all
 from vl2.documents.settings import FORMAT, fingerprint_of
@@ -37,9 +37,11 @@ class Station:
     def __init__(self, errand: str, form: int, mark: str, tally: Any) -> None:  # noqa: ANN401
         self._trouble: str | None = None
         self._errand = Errand.from_text(errand)
+        self._open = contextlib.ExitStack()
         try:
             check(self._errand, form, mark)
-            self._desk = self._opened(tally)
+            desk = opened(self._errand, lambda: tally.add.remote(1))
+            self._desk = self._open.enter_context(desk)
         except VL2Error as error:
             self._trouble = _here(error)
 
@@ -48,10 +50,9 @@ class Station:
         jobs = [job_from_dict(json.loads(text)) for text in block[JOB]]
         return {SAID: [json.dumps(answer) for answer in self._answers(jobs)]}
 
-    def _opened(self, tally: Any) -> Desk:  # noqa: ANN401
-        # Open until the process ends, which ends what the desk has started.
-        stack = contextlib.ExitStack()
-        return stack.enter_context(opened(self._errand, lambda: tally.add.remote(1)))
+    def close(self) -> None:
+        """End what it has started; of Ray's workers the end of their process does that."""
+        self._open.close()
 
     def _answers(self, jobs: list[Job]) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
