@@ -1,11 +1,14 @@
 """Handing over to vLLM's server: what it is told, and what is told to somebody who cannot."""
 
+import http.server
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -33,9 +36,11 @@ def test_vllm_is_told_what_makes_it_answer_alike():
     assert value_of(command, "--port") == "81"
     assert json.loads(value_of(command, "--override-generation-config")) == {"temperature": 0.0}
     assert json.loads(value_of(command, "--limit-mm-per-prompt")) == {"image": 16}
+    assert "--enforce-eager" not in command
     place = command.index("--allowed-media-domains")
     assert command[place + 1 : place + 3] == ["a.org", "b.org"]
-    nobody = serving.arguments(serving.Handover(Path("folder"), "little"))
+    nobody = serving.arguments(serving.Handover(Path("folder"), "little", eager=True))
+    assert "--enforce-eager" in nobody
     assert value_of(nobody, "--allowed-media-domains").endswith(".invalid")
     with pytest.raises(InputError, match="free port"):
         serving.arguments(serving.Handover(Path("folder"), "little", port=0))
@@ -108,7 +113,7 @@ def free_port():
 @pytest.mark.skipif(WITHOUT, reason="vLLM has an environment of its own: make test-vllm")
 @pytest.mark.timeout(900)
 def test_the_server_itself(nano):
-    """Started as a user starts it, with vLLM's own compilation."""
+    """Started as a user starts it."""
     port = free_port()
     words = ["serve", "--engine", "vllm", "--port", str(port), "--served-name", "little"]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
@@ -163,3 +168,59 @@ def check_answers(port, folder):
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
         post(port, {"model": "little", "messages": said})
     assert "domain" in refused.value.read().decode()
+
+
+def nginx_block(repository):
+    page = (repository / "docs" / "guide" / "vllm.md").read_text(encoding="utf-8")
+    return page.split("```nginx\n")[1].split("```")[0]
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_the_proxy_of_the_guide(repository, tmp_path):
+    """Two replicas share the requests; when one dies, the other answers all of them."""
+    proxy, *ports = (free_port() for _ in range(3))
+    replicas = [replica(port) for port in ports]
+    text = nginx_block(repository)
+    for said, port in zip((8000, 8001, 8002), (proxy, *ports), strict=True):
+        assert f":{said}" in text
+        text = text.replace(f":{said}", f":{port}")
+    kept = " ".join(
+        f"{kind}_temp_path {tmp_path}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    text = text.replace("http {", f"http {{\naccess_log off; {kept}", 1)
+    config = tmp_path / "replicas.conf"
+    config.write_text(f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/log;\n{text}")
+    command = ["nginx", "-p", str(tmp_path), "-e", str(tmp_path / "log"), "-c", str(config)]
+    with subprocess.Popen(command) as process:
+        try:
+            wait_for(proxy, process)
+            assert {post(proxy, {})["port"] for _ in range(8)} == set(ports)
+            replicas[0].shutdown()
+            replicas[0].server_close()
+            assert {post(proxy, {})["port"] for _ in range(8)} == {ports[1]}
+        finally:
+            process.terminate()
+            replicas[1].shutdown()
+            replicas[1].server_close()
+
+
+def replica(port):
+    """What answers with its own port, in a thread."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"port": port}).encode())
+
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

@@ -188,7 +188,8 @@ def _hand_over(
     check_installed()
     folder = find_checkpoint(model)
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    kind = choose_dtype(dtype, choose_device(), weights)
+    device = choose_device()
+    kind = choose_dtype(dtype, device, weights)
     hand_over(
         Handover(
             folder=folder,
@@ -201,5 +202,6 @@ def _hand_over(
             origins=settings.origins,
             max_pixels=settings.max_pixels,
             max_images=settings.max_images,
+            eager=device.type == "cpu",
         )
     )

@@ -39,6 +39,7 @@ class Handover:
         origins: web origins whose pages may call the API.
         max_pixels: of a picture, width times height.
         max_images: in one conversation.
+        eager: without compilation, which takes many minutes on a CPU.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Handover:
     origins: tuple[str, ...] = ()
     max_pixels: int = 40_000_000
     max_images: int = 16
+    eager: bool = False
 
 
 def arguments(wish: Handover) -> list[str]:
@@ -70,7 +72,7 @@ def arguments(wish: Handover) -> list[str]:
     command += ["--limit-mm-per-prompt", json.dumps({"image": wish.max_images})]
     command += ["--allowed-media-domains", *(wish.url_hosts or (_NOWHERE,))]
     command += ["--allowed-origins", json.dumps(list(wish.origins))]
-    return command
+    return [*command, "--enforce-eager"] if wish.eager else command
 
 
 def environment(wish: Handover, given: Mapping[str, str]) -> dict[str, str]:
