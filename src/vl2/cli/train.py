@@ -66,7 +66,16 @@ def command(
     folder = output or Path("runs") / resolved.name
     terminal.need("train", "Training", "accelerate", "matplotlib")
     terminal.hush()
-    typer.echo(_run(resolved, folder))
+    result = _run(resolved, folder)
+    if _speaks():
+        typer.echo(result)
+
+
+def _speaks() -> bool:
+    """Whether this process talks; of several that train together the first one does."""
+    from vl2.train.ranks import is_first
+
+    return is_first()
 
 
 def _plan(recipe: Recipe, devices: int) -> str:
@@ -100,10 +109,10 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     from vl2.train.vision import DenseNames
 
     recipe = _with_folder(recipe, *RELEASES)
+    tell = partial(typer.echo, err=True) if _speaks() else _keep_quiet
     if result := finished(recipe, folder):
-        terminal.note(f"the run in {folder} is finished: nothing is left to do.")
+        tell(f"vl2: the run in {folder} is finished: nothing is left to do.")
         return result
-    tell = partial(typer.echo, err=True)
     tell(f"{recipe.name}: {recipe.steps} steps, in {folder}")
     model, processor = starting_point(recipe, vocabulary(), COORDINATES, folder)
     names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))
@@ -112,6 +121,10 @@ def _run(recipe: Recipe, folder: Path) -> Path:
         return train_vision(recipe, folder, encoder, _rendered_tiles(recipe), names, tell)
     source = _rendered_lessons(recipe) if recipe.data == "synth" else None
     return train_answers(recipe, folder, model, processor, source, names, tell)
+
+
+def _keep_quiet(line: str) -> None:
+    """Takes what nobody is to read."""
 
 
 _FAR = 10**12
