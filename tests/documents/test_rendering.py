@@ -121,6 +121,17 @@ def test_a_child_that_is_killed_is_replaced(renderer, tmp_path):
     assert renderer.page(1, 72).text == "y"
 
 
+def test_what_is_closed_stays_closed(tmp_path):
+    ended = Renderer(Limits())
+    ended.open(put(tmp_path, pdf(["x"])), pdf=True)
+    process = ended._process
+    ended.close()
+    assert process.returncode is not None
+    with pytest.raises(LostPageError, match="ended"):
+        ended.page(0, 72)
+    assert ended._process is None
+
+
 def test_the_child_ends_with_its_parent(tmp_path):
     path = put(tmp_path, pdf(["x"]))
     program = (
