@@ -133,9 +133,7 @@ def _connected(address: str) -> Iterator[Any]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # A block that is lost with its worker comes again in the next round; if Ray kept it for the
-    # same worker, it would wait for a machine that never comes back.
-    context.max_errored_blocks = -1
+    context.max_errored_blocks = -1  # what is lost is read in the next round
     try:
         yield ray
     finally:
@@ -216,7 +214,7 @@ def _round(
         compute=ray.data.ActorPoolStrategy(size=min(share.workers, blocks)),
         num_cpus=share.cpus,
         num_gpus=share.gpus,
-        max_task_retries=0,
+        ray_remote_args_fn=_one_attempt,
     )
     try:
         for row in said.iter_rows():
@@ -226,6 +224,14 @@ def _round(
             yield outcome_from_dict(answer["outcome"])
     except ray.exceptions.RayError as error:
         _log.warning("A round of the cluster ended early: %s", " ".join(str(error).split())[:500])
+
+
+def _one_attempt() -> dict[str, Any]:
+    """A block that is lost with its worker is for the next round.
+
+    Ray would keep it for the same worker, and wait for a machine that may never come back.
+    """
+    return {"max_task_retries": 0}
 
 
 def _absolute(job: Job) -> dict[str, str]:
