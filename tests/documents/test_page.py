@@ -76,6 +76,12 @@ def test_a_long_page_is_read_in_bands_and_joined():
     assert result.usage == Usage(40, 20, 12)
 
 
+def test_bands_that_answer_alike_answer_once():
+    said = iter(["No.", "No. ", "Yes.", "No."])
+    page, _ = page_of(lambda picture, prompt: next(said), ask("Signed?"), picture=LONG)
+    assert page.answers[0]["answer"] == "No.\n\nYes."
+
+
 def test_boxes_of_bands_are_in_pixels_of_the_page():
     page, _ = page_of(
         "<|ref|>x<|/ref|><|det|>[[0, 0, 999, 999]]<|/det|>", locate("x"), picture=LONG

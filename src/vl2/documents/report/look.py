@@ -120,7 +120,7 @@ function filter() {
     documents += some;
     if (link) link.hidden = !some;
   }
-  const found = `found: ${left} pages, ${documents} documents`;
+  const found = `found in documents: ${documents}, pages: ${left}`;
   count.textContent = wanted || show !== "all" ? found : "";
   mark(wanted);
 }

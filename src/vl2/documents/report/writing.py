@@ -53,14 +53,14 @@ def _parts(out: Path, rows: list[dict[str, Any]], shown: list[dict[str, Any]]) -
     pages = sum(row["read"] for row in rows)
     wrong = sum(row["status"] != "ok" for row in rows)
     flags = sum(row["flags"] for row in rows)
-    told = f"{len(rows)} documents, {pages} pages, {wrong} with errors, {flags} pages to look at"
+    told = f"documents: {len(rows)}, with errors: {wrong}; pages: {pages}, to look at: {flags}"
     if len(shown) < len(rows):
-        told += f"; {len(shown)} documents are shown, the index lists all"
+        told += f"; documents shown: {len(shown)}, the index lists all"
     yield (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name=viewport content="width=device-width">'
-        f"<title>{len(rows)} documents</title><style>{CSS}</style>"
+        f"<title>vl2 read: {len(rows)}</title><style>{CSS}</style>"
         f"<header><h1>vl2 read</h1><p>{told}</p>"
         '<input type=search placeholder="Search names, texts, fields" aria-label=Search>'
         "<span class=filters><button data-show=all aria-pressed=true>all</button>"
@@ -120,6 +120,6 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _about(row: dict[str, Any]) -> str:
-    read = f"{row['read']} of {row['pages']} pages"
+    read = f"pages {row['read']} of {row['pages']}"
     tokens = row["prompt_tokens"] + row["completion_tokens"]
     return f"{row['path']} · {row['status']} · {read} · {tokens} tokens"
