@@ -3,10 +3,11 @@
     python benchmarks/scale.py --pages 48 --rounds 2 [--ray ADDRESS] --out NAME.json
 
 Each way reads the same pages, pictures of one page each, in a fresh folder, with the embedded
-model; the ways take turns. Rounds are added to those that the file holds. Two speeds are told. `whole` counts everything from the start of the
-command to its end, the start of Python and the loading of the model too. `steady` counts from the
-first page that is written to the last one (by the times of their files), without the pages that
-are begun with the first. Loading costs once, so `steady` is what a long run is planned with.
+model; the ways take turns. Rounds are added to those that the file holds. Two speeds are told.
+`whole` counts everything from the start of the command to its end, the start of Python and the
+loading of the model too. `steady` counts from the first page that is written to the last one (by
+the times of their files), without the pages that are begun with the first. Loading costs once, so
+`steady` is what a long run is planned with.
 
 The cluster must have two nodes of one processor each (`tests/ray_cluster.py` starts one).
 """

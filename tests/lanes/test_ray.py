@@ -1,6 +1,6 @@
 """Ray for real: two nodes of this machine, workers and a node killed, the results of one process.
 
-Skipped where Ray is not installed; `make lane-ray` makes an environment for it.
+Skipped where Ray is not installed; `make test-ray` makes an environment for it.
 """
 
 import contextlib
