@@ -13,7 +13,9 @@ from vl2.documents.tasks import read_text
 
 
 def errand_of(out, url, parallel=2, **changed):
-    settings = Settings((read_text(),), engine="openai", model="pages", text_layer="ignore")
+    settings = Settings(
+        (read_text(),), engine="openai", model="pages", dtype="", text_layer="ignore"
+    )
     out.mkdir(exist_ok=True)
     return Errand(settings, out, Limits(), parallel, url=url, **changed)
 

@@ -87,12 +87,12 @@ def read_on_cluster(
         MissingExtraError: Ray is not installed.
     """
     check_address(address)
-    # A result that is to be replaced must not look as if this run had written it.
-    for job in jobs:
-        (errand.out / DOCUMENTS / job.folder / RESULT).unlink(missing_ok=True)
     with _connected(address) as ray, _marked(errand) as mark, _counted(ray, on_page) as tally:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = share_of(machines, workers, errand.device)
+        # A result that is to be replaced must not look as if this run had written it.
+        for job in jobs:
+            (errand.out / DOCUMENTS / job.folder / RESULT).unlink(missing_ok=True)
         means = {
             "errand": errand.as_text(),
             "form": FORMAT,
