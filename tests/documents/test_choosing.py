@@ -119,8 +119,13 @@ def test_results_are_known_by_content_and_by_what_is_asked():
         Settings((read_text(),), fingerprint="1").key("a"),
         Settings((read_text(),), pages=PageChoice.parse("1")).key("a"),
         Settings((read_text(),), engine="openai").key("a"),
+        Settings((read_text(),), model="tiny").key("a"),
+        Settings((read_text(),), dtype="bfloat16").key("a"),
+        Settings((read_text(),), text_layer="ignore").key("a"),
+        Settings((read_text(),), across=3).key("a"),
+        Settings((read_text(),), max_tokens=7).key("a"),
     }
-    assert len(keys) == 7
+    assert len(keys) == 12
     assert settings.key("a") == Settings((read_text(),)).key("a")
 
 
