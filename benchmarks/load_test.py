@@ -8,8 +8,8 @@ asked alone. Then the clients ask them in turn for the given time, each in an or
 every answer must equal the one given alone. The memory of the server is read meanwhile; it counts
 as flat if the last third of the time needs no more than 5 % above the first third's largest.
 
-Writes the figures to NAME.json and NAME.md, and ends with 1 if an answer was wrong or lost, an
-error came, or the memory grew.
+Writes the figures to NAME.json and NAME.md and a chart of them to NAME.png, and ends with 1
+if an answer was wrong or lost, an error came, or the memory grew.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import contextlib
 import datetime as dt
 import json
 import os
 import platform
 import random
-import re
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from matplotlib.figure import Figure
+
+from vl2.server.child import served
 
 PICTURES = Path(__file__).resolve().parents[1] / "src" / "vl2" / "assets" / "pictures"
 GROWTH = 1.05
@@ -50,14 +49,16 @@ class Outcome:
         first: from question to the first piece, of the streamed ones.
         tokens: tokens of all answers.
         wrong: answers that differ from the one given alone, and errors, in words.
-        memory: resident bytes of the server, in the order of time.
+        begun: questions that were asked.
+        memory: seconds since the start, and resident bytes of the server then.
     """
 
     seconds: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     tokens: int = 0
     wrong: list[str] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
+    begun: int = 0
+    memory: list[tuple[float, int]] = field(default_factory=list)
 
 
 def questions() -> list[dict[str, Any]]:
@@ -93,24 +94,6 @@ def _picture(name: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
 
-@contextlib.contextmanager
-def served() -> Iterator[tuple[int, str]]:
-    """A server in a process of its own; gives the process and its address."""
-    command = [sys.executable, "-m", "vl2", "serve", "--port", "0", "--no-page", "--queue", "256"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = ""
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", said)):
-            line = process.stderr.readline()
-            if not line:
-                raise SystemExit(f"The server did not start: {said}")
-            said += line
-        try:
-            yield process.pid, found[0]
-        finally:
-            process.terminate()
-
-
 async def ask(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[str, int, float | None]:
     """One answer: its text, its tokens, and when its first piece came."""
     if not body["stream"]:
@@ -143,6 +126,7 @@ async def one_client(
     async with httpx.AsyncClient(base_url=url, timeout=300, trust_env=False) as client:
         while time.perf_counter() < until:
             body, expected = order.choice(alone)
+            outcome.begun += 1
             start = time.perf_counter()
             try:
                 text, tokens, first = await ask(client, body)
@@ -159,9 +143,10 @@ async def one_client(
 
 async def watch_memory(process: int, until: float, outcome: Outcome) -> None:
     """Read the memory of a process now and then."""
-    while time.perf_counter() < until:
+    start = time.perf_counter()
+    while (now := time.perf_counter()) < until:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        outcome.memory.append(pages * _PAGE)
+        outcome.memory.append((now - start, pages * _PAGE))
         await asyncio.sleep(1 / _SAMPLES_A_SECOND)
 
 
@@ -181,14 +166,16 @@ async def load(process: int, url: str, seconds: float, clients: int) -> Outcome:
 def figures(outcome: Outcome, seconds: float, clients: int) -> dict[str, Any]:
     """The outcome in numbers."""
     third = max(1, len(outcome.memory) // 3)
-    before, after = max(outcome.memory[:third]), max(outcome.memory[-third:])
+    bytes_ = [size for _, size in outcome.memory]
+    before, after = max(bytes_[:third]), max(bytes_[-third:])
     return {
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "clients": clients,
         "seconds": seconds,
-        "answers": len(outcome.seconds),
+        "asked": outcome.begun,
+        "answered": len(outcome.seconds),
         "wrong_or_lost": len(outcome.wrong),
         "tokens_per_second": round(outcome.tokens / seconds, 1),
         "answer_seconds_median": _quantile(outcome.seconds, 0.5),
@@ -199,6 +186,24 @@ def figures(outcome: Outcome, seconds: float, clients: int) -> dict[str, Any]:
         "memory_mib_last_third": round(after / 2**20),
         "memory_flat": after <= GROWTH * before,
     }
+
+
+def draw(outcome: Outcome, target: Path) -> None:
+    """Draw how long answers took, and the memory over the time."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, values in (("whole answer", outcome.seconds), ("first piece", outcome.first)):
+        ordered = sorted(values)
+        shares = [100 * (place + 1) / len(ordered) for place in range(len(ordered))]
+        left.plot(ordered, shares, label=name)
+    left.set(xlabel="seconds from the question", ylabel="% of answers", xlim=0, ylim=(0, 100))
+    left.legend(loc="lower right")
+    right.plot([at for at, _ in outcome.memory], [size / 2**20 for _, size in outcome.memory])
+    right.set(xlabel="seconds", ylabel="memory of the server in MiB", xlim=0, ylim=0)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(target, dpi=110)
 
 
 def _quantile(values: list[float], share: float) -> float | None:
@@ -214,8 +219,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--out", type=Path, help="where the figures go, without an ending")
     given = parser.parse_args()
-    with served() as (process, url):
-        outcome = asyncio.run(load(process, url, given.seconds, given.clients))
+    with served("--no-page", "--queue", "256") as child:
+        pid, url = child.process.pid, child.url
+        outcome = asyncio.run(load(pid, url, given.seconds, given.clients))
     found = figures(outcome, given.seconds, given.clients)
     lines = [f"| {name.replace('_', ' ')} | {value} |" for name, value in found.items()]
     table = "\n".join(
@@ -224,8 +230,10 @@ def main() -> int:
     if given.out is not None:
         given.out.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
         given.out.with_suffix(".md").write_text(table)
+        draw(outcome, given.out.with_suffix(".png"))
     sys.stdout.write(table + "\n".join(outcome.wrong[:20]) + "\n")
-    return int(bool(outcome.wrong) or not found["memory_flat"] or not outcome.seconds)
+    lost = outcome.begun - len(outcome.seconds)
+    return int(bool(lost or outcome.wrong) or not found["memory_flat"] or not outcome.seconds)
 
 
 if __name__ == "__main__":

@@ -74,18 +74,3 @@ def drawn_again_and_again(depth=12, times=10):
         forms.append(stream(inner, f"/Type /XObject /Subtype /Form /BBox [0 0 600 900] {below} "))
     resources = f"/XObject << /X {first} 0 R >>"
     return pdf([], contents="/X Do", resources=resources, more=forms)
-
-
-def huge_picture(side=30000):
-    """A PDF of a few kilobytes that holds a picture of billions of bytes."""
-    deflate = zlib.compressobj(9)
-    zeros = bytes(1 << 20)
-    data = b"".join(deflate.compress(zeros) for _ in range(side * side * 3 >> 20))
-    data += deflate.flush()
-    head = (
-        f"<< /Type /XObject /Subtype /Image /Width {side} /Height {side} /BitsPerComponent 8 "
-        f"/ColorSpace /DeviceRGB /Filter /FlateDecode /Length {len(data)} >>\nstream\n"
-    )
-    picture = head.encode() + data + b"\nendstream"
-    resources = "/XObject << /X 6 0 R >>"
-    return pdf([], contents="600 0 0 800 0 0 cm /X Do", resources=resources, more=[picture])

@@ -1,5 +1,8 @@
 """Readers that say what a test tells them to; also a program that reads with one, to be killed."""
 
+import itertools
+import os
+import signal
 import sys
 import threading
 import time
@@ -36,7 +39,7 @@ class StubReader:
 
 
 def settings_of(*tasks, **changed):
-    return Settings(tasks or (read_text(),), model="stub", **changed)
+    return Settings(tasks or (read_text(),), model="stub", **{"dpi": 40, **changed})
 
 
 def read_all(paths, out, reader, settings, parallel=2, **options):
@@ -48,9 +51,23 @@ def read_all(paths, out, reader, settings, parallel=2, **options):
         desk.close()
 
 
+def kill_at(count):
+    """Kill this process where it is about to give a file its name for the `count`-th time."""
+    replace, counting = Path.replace, itertools.count(1)
+
+    def counted(self, target):
+        if next(counting) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(self, target)
+
+    Path.replace = counted
+
+
 def main():
     """Read slowly: `reading.py OUT LOG FILE...`; a line in the log for each page that is asked."""
     out, log, *paths = map(Path, sys.argv[1:])
+    if "KILL_AT" in os.environ:
+        kill_at(int(os.environ["KILL_AT"]))
 
     def say(picture, prompt):
         with log.open("a") as file:

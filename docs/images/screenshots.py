@@ -10,39 +10,18 @@ file: a desktop's width and a phone's. Look at them before they are committed.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 from playwright.sync_api import Browser, sync_playwright
 
+from vl2.server.child import served
+
 HERE = Path(__file__).parent
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 _SETTLED = 1500  # milliseconds in which pictures and toasts have come
-
-
-@contextlib.contextmanager
-def served() -> Iterator[str]:
-    """A server in a process of its own; gives its address."""
-    command = [sys.executable, "-W", "ignore", "-m", "vl2", "serve", "--port", "0", "--page"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = ""
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", said)):
-            line = process.stderr.readline()
-            if not line:
-                raise SystemExit(f"The server did not start: {said}")
-            said += line
-        try:
-            yield found[0]
-        finally:
-            process.terminate()
 
 
 def take(browser: Browser, url: str, name: str) -> None:
@@ -90,10 +69,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chromium", default=shutil.which("chromium"))
     chromium = parser.parse_args().chromium
-    with served() as url, sync_playwright() as playwright:
+    with served("--page") as child, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name in SIZES:
-            take(browser, url, name)
+            take(browser, child.url, name)
         browser.close()
 
 

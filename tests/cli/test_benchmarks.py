@@ -1,5 +1,6 @@
 """`vl2 eval` for benchmarks: a dry run of everything on a golden checkpoint."""
 
+import base64
 import json
 
 import pytest
@@ -39,6 +40,17 @@ def test_one_benchmark(data, capsys):
     assert len((out / "predictions.jsonl").read_text().splitlines()) == 2
     assert "How many?" in (out / "report.html").read_text()
     assert json.loads((out / "scores.json").read_text())["questions"] == 2
+
+
+def test_questions_that_cannot_be_asked_are_told(data, capsys):
+    file = data / "OCRBench.tsv"
+    broken = base64.b64encode(b"\x89PNG\r\n" + bytes(60)).decode()
+    file.write_text(file.read_text() + f"1\t{broken}\tRead.\t['x']\n")
+    words = ["eval", "ocrbench", "--model", str(checkpoint("tiny")), "--data", str(file)]
+    assert cli.main([*words, *SHORT]) == 0
+    assert "1 of 2 questions could not be asked and count as wrong; the first: " in (
+        capsys.readouterr().err
+    )
 
 
 def test_reproducing(data, capsys):

@@ -38,6 +38,36 @@ def test_a_preview_is_one_picture(tmp_path, capsys):
         assert sheet.width > 1000
 
 
+def test_one_kind_is_rendered_and_can_be_learnt_from(tmp_path, capsys):
+    out = tmp_path / "data"
+    call = ["synth", "--out", str(out), "--count", "6"]
+    kinds = ["--pictures", "album=3", "--pictures", "talk"]
+    assert main([*call, *kinds]) == 0
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+    assert {len(row["images"]) for row in rows} <= {0, 3, 4}
+    assert rows[0]["kinds"] == {"album": 3.0, "talk": 1.0}
+    pictures = [name for row in rows for name in row["images"]]
+    assert len(pictures) == len(set(pictures))
+    assert all((out / name).is_file() for name in pictures)
+    capsys.readouterr()
+    assert main(["data", "check", str(out / "rows.jsonl")]) == 0
+    assert "6 rows, 6 good, 0 bad" in capsys.readouterr().out
+    assert main([*call, *kinds]) == 0
+    assert main(call) == 2
+    assert "empty folder" in capsys.readouterr().err
+
+
+def test_the_preview_shows_the_named_kinds_in_turn(tmp_path):
+    one, both = tmp_path / "one.png", tmp_path / "both.png"
+    assert main(["synth", "--preview", str(one), "--pictures", "form"]) == 0
+    kinds = ["--pictures", "form", "--pictures", "story"]
+    assert main(["synth", "--preview", str(both), *kinds]) == 0
+    with Image.open(one) as first, Image.open(both) as second:
+        cards = [(0, 0, 640, 290), (640, 0, 1280, 290)]
+        same = [first.crop(box).tobytes() == second.crop(box).tobytes() for box in cards]
+    assert same == [True, False]
+
+
 def test_wrong_calls_say_what_is_wrong_and_leave_with_2(tmp_path, capsys):
     calls = [
         (["synth"], "--out"),
@@ -48,6 +78,9 @@ def test_wrong_calls_say_what_is_wrong_and_leave_with_2(tmp_path, capsys):
         (["synth", "--preview", "p.png", "--split", "exam"], "vl2: There is no split 'exam'"),
         (["synth", "--out", str(tmp_path / ("n" * 300))], "cannot be written"),
         (["synth", "--out", str(tmp_path), "--seed", "-1"], "--seed"),
+        (["synth", "--preview", "p.png", "--pictures", "films"], "no pictures 'films'"),
+        (["synth", "--preview", "p.png", "--pictures", "form=much"], "positive number"),
+        (["synth", "--preview", "p.png", "--pictures", "form=-1"], "positive number"),
     ]
     for call, part in calls:
         assert main(call) == 2

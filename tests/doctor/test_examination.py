@@ -10,7 +10,7 @@ from golden import checkpoint
 from safetensors.torch import load_file, save_file
 
 from vl2.doctor import examination, examine, reading, running
-from vl2.engine import Assistant
+from vl2.engine import Assistant, load
 from vl2.errors import CheckpointError, ContextError, InputError
 from vl2.model.released import released_config
 from vl2.processing.processor import DeepseekVLV2Processor
@@ -72,7 +72,42 @@ def test_half_a_file(folder):
 @pytest.mark.parametrize("index", ["{", '{"weight_map": 3}'])
 def test_a_broken_index(folder, index):
     (folder / "model.safetensors.index.json").write_text(index)
-    assert "weight_map is missing" in only_wrong(states(folder)).told
+    assert "model.safetensors.index.json" in only_wrong(states(folder)).told
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "a\0b", "x" * 5000])
+def test_an_index_that_leads_elsewhere(folder, name):
+    index = json.dumps({"weight_map": {"image_newline": name}})
+    (folder / "model.safetensors.index.json").write_text(index)
+    found = states(folder)
+    assert list(found) == ["files"]
+    assert "which is no file in its folder" in only_wrong(found).told
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "told"),
+    [
+        ("num_hidden_layers", 10**9, "at most 1000: 1000000000"),
+        ("num_hidden_layers", 0, "at least 1"),
+        ("vocab_size", 10**12, "at most 16777216"),
+        ("n_routed_experts", 10**9, "of which there may be 4096"),
+    ],
+)
+def test_counts_that_no_model_has(folder, name, count, told):
+    config = json.loads((folder / "config.json").read_text())
+    config["language_config"][name] = count
+    (folder / "config.json").write_text(json.dumps(config))
+    assert told in only_wrong(states(folder)).told
+
+
+def test_a_processor_of_another_model(folder):
+    file = folder / "processor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "patch_size": 16}))
+    found = states(folder)
+    assert "patches of 16" in only_wrong(found).told
+    assert found["answer"].state == "not checked"
+    with pytest.raises(CheckpointError, match="belong to different checkpoints"):
+        load(folder)
 
 
 def shard(folder, total):

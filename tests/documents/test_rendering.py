@@ -6,7 +6,7 @@ import time
 
 import PIL.Image
 import pytest
-from pdfs import drawn_again_and_again, encrypted, huge_picture, pdf
+from pdfs import drawn_again_and_again, encrypted, pdf
 
 from vl2.documents.rendering.limits import Limits
 from vl2.documents.rendering.renderer import DocumentError, LostPageError, PageError, Renderer
@@ -109,14 +109,6 @@ def test_a_page_that_takes_too_much_memory_is_lost(tmp_path):
         tight.close()
 
 
-def test_a_picture_that_swells_ends_as_a_page_or_an_error(renderer, tmp_path):
-    renderer.open(put(tmp_path, huge_picture(9000)), pdf=True)
-    try:
-        assert renderer.page(0, 36).picture.size == (298, 421)
-    except PageError as error:
-        assert "MiB" in str(error) or "took" in str(error)
-
-
 def test_a_page_without_a_sensible_size_is_an_error_of_that_page(renderer, tmp_path):
     renderer.open(put(tmp_path, pdf(["x"], size=(10**7, 10**7))), pdf=True)
     with pytest.raises(PageError, match="points"):
@@ -127,6 +119,17 @@ def test_a_child_that_is_killed_is_replaced(renderer, tmp_path):
     renderer.open(put(tmp_path, pdf(["x"], ["y"])), pdf=True)
     renderer._process.kill()
     assert renderer.page(1, 72).text == "y"
+
+
+def test_what_is_closed_stays_closed(tmp_path):
+    ended = Renderer(Limits())
+    ended.open(put(tmp_path, pdf(["x"])), pdf=True)
+    process = ended._process
+    ended.close()
+    assert process.returncode is not None
+    with pytest.raises(LostPageError, match="ended"):
+        ended.page(0, 72)
+    assert ended._process is None
 
 
 def test_the_child_ends_with_its_parent(tmp_path):

@@ -1,5 +1,6 @@
 """Killed at any point, a run leaves no half file, and the next one does only what is missing."""
 
+import importlib.util
 import io
 import json
 import os
@@ -15,8 +16,10 @@ import reading
 from pdfs import pdf
 from reading import StubReader, read_all, settings_of
 
-from vl2.documents.desk import DOCUMENTS, PAGES
+from vl2.documents.desk import DOCUMENTS, PAGES, Desk
+from vl2.documents.readers import RefusedError
 from vl2.documents.results import RESULT
+from vl2.documents.run import plan, run
 from vl2.errors import EngineError
 
 PROGRAM = Path(reading.__file__)
@@ -93,6 +96,42 @@ def test_killed_again_and_again_gives_what_an_undisturbed_run_gives(tmp_path, pa
     assert not list(out.rglob("*.part"))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_killed_at_any_file_it_goes_on(tmp_path, papers, count, monkeypatch):
+    """One page: its copy, its entry, the text, the result, then nothing more to be killed at."""
+    monkeypatch.setenv("KILL_AT", str(count))
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = started(out, log, papers[1:2])
+    process.communicate()
+    assert process.returncode == (-signal.SIGKILL if count < 5 else 0)
+    assert_whole(out)
+    assert bool(list(out.rglob(RESULT))) == (count == 5)
+    reader, settings = StubReader(lambda picture, prompt: "words"), settings_of(text_layer="ignore")
+    (outcome,) = read_all(papers[1:2], out, reader, settings)
+    assert outcome.status == "ok"
+    assert len(reader.asked) == (count < 3)  # before its entry had its name, the page is lost
+    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(PAGES))
+
+
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_read(tmp_path):
+    path, log, out = tmp_path / "long.pdf", tmp_path / "log", tmp_path / "out"
+    path.write_bytes(pdf(*[["page"]] * 600))
+    process = started(out, log, [path])
+    while lines(log) < 4:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    errors = process.communicate(timeout=30)[1]
+    assert b"KeyboardInterrupt" in errors
+    assert time.monotonic() - asked < 10
+    assert lines(log) < 300
+    assert not list(out.rglob(RESULT))
+    assert list(out.rglob(f"{PAGES}/*.json"))
+    assert_whole(out)
+
+
 def test_a_second_run_asks_nothing(tmp_path, papers):
     out, first, second = tmp_path / "out", StubReader(), StubReader()
     once = read_all(papers, out, first, settings_of(text_layer="ignore"))
@@ -121,6 +160,59 @@ def test_identical_files_are_read_once(tmp_path, papers):
     # The other name alone finds the result too.
     assert read_all([twin], out, reader, settings_of(text_layer="ignore"))[0].status == "ok"
     assert len(reader.asked) == PAGES_OF[2]
+
+
+def test_pages_that_were_read_are_kept_when_others_are_tried_again(tmp_path, papers):
+    out, settings = tmp_path / "out", settings_of(text_layer="ignore")
+
+    def say(picture, prompt):
+        if len(first.asked) == 3:
+            raise RefusedError("too long")
+        return "words"
+
+    first, second = StubReader(say), StubReader(lambda picture, prompt: "others")
+    (outcome,) = read_all(papers[:1], out, first, settings, parallel=1)
+    assert (outcome.status, outcome.read, outcome.error) == (
+        "partial",
+        PAGES_OF[0] - 1,
+        "Too long.",
+    )
+    assert len(plan(papers[:1], settings, out).jobs) == 0
+    again = plan(papers[:1], settings, out, again=True)
+    desk = Desk(second, settings, out, renderers=1)
+    try:
+        outcome = desk.read(again.jobs[0])
+    finally:
+        desk.close()
+    assert (outcome.status, len(second.asked)) == ("ok", 1)
+    (result,) = out.rglob(RESULT)
+    texts = [page["text"] for page in json.loads(result.read_text())["pages"]]
+    assert texts.count("others") == 1
+    assert texts[2] == "others"
+
+
+def test_a_file_that_is_gone_fails_and_is_no_result(tmp_path, papers):
+    settings, out = settings_of(), tmp_path / "out"
+    planned = plan(papers[1:2], settings, out)
+    papers[1].unlink()
+    desk = Desk(StubReader(), settings, out, renderers=1)
+    try:
+        (outcome,) = run(planned, desk.read, 1)
+    finally:
+        desk.close()
+    assert outcome.status == "failed"
+    assert "No such file" in outcome.error
+    assert not list(out.rglob(RESULT))
+
+
+def test_a_pdf_without_what_reads_pdfs_says_what_to_install(tmp_path, papers, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "pypdfium2" else find_spec(name)
+    )
+    (outcome,) = read_all(papers[1:2], tmp_path / "out", StubReader(), settings_of())
+    assert outcome.status == "failed"
+    assert "vl2[documents]" in outcome.error
 
 
 def test_where_the_reader_fails_nothing_is_written_and_its_pages_are_kept(tmp_path, papers):

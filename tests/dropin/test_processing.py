@@ -98,6 +98,7 @@ def test_the_golden_batch(variant):
 
 def test_a_batch_is_read_by_attribute_and_by_key_and_moves_in_place():
     batch = processor()(conversations=messages("vqa_one_image"))
+    assert dict(batch.items()) == vars(batch)
     assert set(batch.keys()) == set(dict(**batch)) >= {"input_ids", "images", "seq_lens", "labels"}
     batch["seq_lens"] = [7]
     assert batch.seq_lens == [7]

@@ -19,9 +19,11 @@ class Oracle:
     def __init__(self, processor, task, count, right):
         self._tokenizer = processor.tokenizer
         answers = [turn.answer for _, turn in heldout(task, count)]
+        self.tiles = []
         self._replies = [answer if index < right else "zzz" for index, answer in enumerate(answers)]
 
-    def generate(self, input_ids, **_):
+    def generate(self, input_ids, pixel_values=None, **_):
+        self.tiles.append(0 if pixel_values is None else len(pixel_values))
         eos = self._tokenizer.eos_token_id
         replies = [self._replies.pop(0) for _ in range(len(input_ids))]
         rows = [[*self._tokenizer.encode(reply), eos, 7, eos] for reply in replies]
@@ -35,7 +37,13 @@ def processor():
     return fresh_processor(vocabulary(), COORDINATES)
 
 
-@pytest.mark.parametrize("task", ["word", "locate_one", "counting", "locate_absent"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        *("word", "locate_one", "counting", "locate_absent"),
+        *("table_markdown", "chart_value", "in_context", "story", "text_only"),
+    ],
+)
 def test_right_answers_are_counted_and_misses_kept(processor, task):
     told = []
     oracle = Oracle(processor, task, count=5, right=3)
@@ -43,6 +51,26 @@ def test_right_answers_are_counted_and_misses_kept(processor, task):
     assert (score.right, score.asked) == (3, 5)
     assert [miss.reply for miss in score.misses] == ["zzz", "zzz"]
     assert told == [2, 2, 1]
+
+
+def test_wrong_characters_are_counted_where_print_is_read(processor):
+    wanted = "".join(turn.answer for _, turn in heldout("paragraph", 2))
+    right = evaluate(Oracle(processor, "paragraph", count=2, right=2), processor, "paragraph", 2)
+    assert (right.right, right.character_error) == (2, 0.0)
+    wrong = evaluate(Oracle(processor, "paragraph", count=2, right=0), processor, "paragraph", 2)
+    assert wrong.right == 0
+    assert 1 - 6 / len(wanted) <= wrong.character_error <= 1
+    other = evaluate(Oracle(processor, "counting", count=2, right=2), processor, "counting", 2)
+    assert other.character_error is None
+
+
+def test_pictures_can_be_shown_in_fewer_tiles(processor):
+    oracle = Oracle(processor, "small_text", count=3, right=3)
+    evaluate(oracle, processor, "small_text", 3)
+    assert oracle.tiles == [3 * 5]
+    oracle = Oracle(processor, "small_text", count=3, right=3)
+    evaluate(oracle, processor, "small_text", 3, max_tiles=1)
+    assert oracle.tiles == [3 * 2]
 
 
 def test_interval_is_wilsons():

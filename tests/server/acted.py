@@ -35,12 +35,14 @@ class ActedEngine:
         self.defect_at = defect_at
         self.pieces = pieces
         self.begun = self.finished = self.ended = self.words = 0
+        self.requests = []
 
     def stats(self):
         return Stats()
 
     async def stream(self, request, loop=None):
         self.begun += 1
+        self.requests.append(request)
         try:
             pieces = self.pieces or itertools.repeat(self.word, request.sampling.max_tokens)
             for index, piece in enumerate(pieces):

@@ -1,5 +1,6 @@
 """The page in a real Chromium without a window."""
 
+import base64
 import json
 import re
 import shutil
@@ -200,6 +201,50 @@ def test_a_conversation_can_be_saved(look, tmp_path):
     assert turn["pictures"] == ["shapes.png"]
 
 
+# What a browser sends when somebody pastes or drops a file.
+BRING = """async ([kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], "brought.png", {type: "image/png"}));
+  const event = kind === "paste"
+    ? new ClipboardEvent("paste", {clipboardData: carried, bubbles: true, cancelable: true})
+    : new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true});
+  document.querySelector("#question textarea").dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_can_be_pasted_and_dropped(look, kind):
+    assistant, engine = acted(pieces=["A ", "star."])
+    _, page = look(assistant)
+    encoded = base64.b64encode((BUNDLED / "shapes.png").read_bytes()).decode()
+    page.page.evaluate(BRING, [kind, encoded])
+    page.page.locator("#question .thumbnail-item").wait_for()
+    page.ask("What is it?")
+    page.sees("#chat .bot", "A star.")
+    (request,) = engine.requests
+    assert request.prompt.image_mask.any()
+
+
+def test_what_is_set_is_asked(look):
+    assistant, engine = acted()
+    _, page = look(assistant)
+    page.tab("Settings")
+    for label, value in (("Temperature", 0.7), ("Top-p", 0.5), ("Maximum length", 3)):
+        field = page.page.get_by_label(f"number input for {label}")
+        field.fill(str(value))
+        field.press("Enter")
+    page.page.get_by_label("System prompt").fill("Be brief.")
+    page.ask("Hello")
+    page.sees("#chat .bot", "word word word")
+    page.sees("#chat", "cut at its limit, 3 tokens")
+    (request,) = engine.requests
+    sampling = request.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (0.7, 0.5, 3)
+    text = assistant.processor.tokenizer.decode(request.prompt.token_ids)
+    assert text.index("Be brief.") < text.index("Hello")
+
+
 def test_it_fits_a_phone(look):
     assistant, _ = acted(pieces=["word " * 100])
     _, page = look(assistant, width=390, height=844)
@@ -209,6 +254,7 @@ def test_it_fits_a_phone(look):
     for tab in ("Boxes", "Tiles", "Camera", "Settings"):
         page.tab(tab)
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.page.locator("#question").bounding_box()["width"] > 350
 
 
 def test_a_key_is_asked_for(look, chromium, mount, serve):

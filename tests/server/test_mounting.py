@@ -1,9 +1,13 @@
-"""The page beside the API: addresses that are neither's."""
+"""The page beside the API: its addresses, those that are neither's, and what it may name."""
 
 import gc
+import re
+import socket
+from html.parser import HTMLParser
 
 import pytest
 from conftest import serving
+from sent import png
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the page's framework about its own parts
 
@@ -24,3 +28,110 @@ def test_below_v1_everything_is_the_api(served, path):
         answer = client.get(path)
     assert answer.status_code == 404
     assert "nothing at this address" in answer.json()["error"]["message"]
+
+
+CLOSED = [
+    ("GET", "/gradio_api/file=/etc/passwd"),
+    ("GET", "/gradio_api/file=http://93.184.216.34/a.png"),
+    ("GET", "/gradio_api/file=https:/93.184.216.34/a.png"),
+    ("GET", "/gradio_api/file=FOLDER/../../etc/passwd"),
+    ("GET", "/gradio_api/file=FOLDER/..%2f..%2fetc/passwd"),
+    ("GET", "/gradio_api/file/etc/passwd"),
+    ("GET", "/gradio_api/proxy=http://93.184.216.34/a.png"),
+    ("GET", "/gradio_api/openapi.json"),
+    ("GET", "/gradio_api/run-history/buckets"),
+    ("GET", "/monitoring"),
+    ("GET", "/monitoring/summary"),
+    ("POST", "/gradio_api/process_recording"),
+    ("POST", "/gradio_api/vibe-edit/"),
+    ("POST", "/gradio_api/component_server"),
+    ("POST", "/gradio_api/call/ask"),
+    ("GET", "/gradio_api/queue/join"),
+    ("DELETE", "/"),
+]
+
+
+@pytest.fixture
+def folder(served):
+    """Where uploaded pictures lie."""
+    with served.client() as client:
+        (path,) = client.post("/gradio_api/upload", files={"files": ("a.png", png(3, 3))}).json()
+    return path.rsplit("/", 2)[0]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Hosts of elsewhere whose addresses the server looked up."""
+    found, real = [], socket.getaddrinfo
+
+    def look_up(host, *args, **options):
+        if host == "127.0.0.1":
+            return real(host, *args, **options)
+        found.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return found
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_what_the_page_does_not_need_is_closed(served, folder, asked, method, path):
+    with served.client() as client:
+        answer = client.request(method, path.replace("FOLDER", folder), json={})
+    assert answer.status_code == 404
+    assert "nothing at this address" in answer.json()["error"]["message"]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "path", ["http://93.184.216.34/a.png", "HTTP://a.example/a.png", "/etc/passwd", "../a.png"]
+)
+@pytest.mark.parametrize("where", ["queue/join", "run/predict"])
+def test_the_page_names_no_file_or_address_of_elsewhere(served, asked, path, where):
+    """The framework would fetch it before the page's own code sees it."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    body = {
+        "data": [{"text": "x", "files": [file]}, None, 0, 1, 9, "", 1],
+        "fn_index": 0,
+        "session_hash": "abc",
+    }
+    with served.client() as client:
+        answer = client.post(f"/gradio_api/{where}", json=body)
+    assert answer.status_code == 400
+    assert "only files that were uploaded" in answer.json()["error"]["message"]
+    assert asked == []
+
+
+class Named(HTMLParser):
+    """What the elements of a document name in their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.values = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.values += [value for _, value in attrs if value]
+
+
+def test_the_document_names_no_other_site(served):
+    with served.client() as client:
+        answer = client.get("/")
+        assert len(answer.content) == int(answer.headers["content-length"])
+        assert client.head("/").status_code == 200
+    named = Named(answer.text).values
+    assert any("assets/" in value for value in named)
+    foreign = [value for value in named if re.match(r"\s*(?:[a-z]+:)?//", value, re.IGNORECASE)]
+    assert foreign == []
+    assert "og:image" not in answer.text
+    # Texts of scripts may name others (the framework's examples), but load nothing from there.
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_an_uploaded_page_is_not_shown_as_one(served):
+    with served.client() as client:
+        for name in ("a.html", "a.svg"):
+            files = {"files": (name, b"<svg onload='alert(1)'><script>alert(1)</script></svg>")}
+            (path,) = client.post("/gradio_api/upload", files=files).json()
+            shown = client.get(f"/gradio_api/file={path}")
+            assert shown.headers["content-disposition"].startswith("attachment")

@@ -66,7 +66,8 @@ def assistant():
 
 @pytest.mark.parametrize("system", ["", "Be brief."])
 def test_the_count_is_that_of_the_prompt(assistant, system):
-    view = cut(TALK.pictures, 9, assistant, DEFAULT_LIMITS)
+    view, shown = cut(TALK.pictures, 9, assistant, DEFAULT_LIMITS)
+    assert [name for _, name in shown] == ["Picture 1", "Picture 2"]
     pictures = [PIL.Image.open(path) for path in TALK.pictures]
     messages = TALK.messages(system)
     for message in messages:
@@ -83,12 +84,12 @@ def test_the_count_is_that_of_the_prompt(assistant, system):
 
 def test_too_many_tokens_are_told(assistant):
     talk = Talk((Turn("word " * 5000),))
-    assert "too many" in summary(talk, "", cut((), 9, assistant, DEFAULT_LIMITS), assistant)
+    assert "too many" in summary(talk, "", cut((), 9, assistant, DEFAULT_LIMITS)[0], assistant)
 
 
 def test_fewer_tiles_are_fewer_tokens(assistant):
-    whole = cut((SHAPES,), 9, assistant, DEFAULT_LIMITS)
-    fewer = cut((SHAPES,), 1, assistant, DEFAULT_LIMITS)
+    whole, _ = cut((SHAPES,), 9, assistant, DEFAULT_LIMITS)
+    fewer, _ = cut((SHAPES,), 1, assistant, DEFAULT_LIMITS)
     assert fewer.counts < whole.counts
     assert "1 tile and the whole" in fewer.lines[0]
 
@@ -98,6 +99,11 @@ def test_a_broken_picture_is_named(assistant, tmp_path):
     path.write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"^some\.png: The picture is not"):
         cut((str(path),), 9, assistant, DEFAULT_LIMITS)
+
+
+def test_a_picture_that_is_gone_is_told(assistant, tmp_path):
+    with pytest.raises(ImageError, match=r"^gone\.png is no longer on the server: add it again"):
+        cut((str(tmp_path / "gone.png"),), 9, assistant, DEFAULT_LIMITS)
 
 
 def test_tiles_have_edges():
@@ -132,5 +138,5 @@ def test_every_example_can_be_asked(assistant):
     assert len(labels) == len(values) == 7
     for value in values:
         talk = Talk((Turn(value["text"], tuple(value["files"])),))
-        view = cut(talk.pictures, 9, assistant, DEFAULT_LIMITS)
+        view, _ = cut(talk.pictures, 9, assistant, DEFAULT_LIMITS)
         assert "are left" in summary(talk, "", view, assistant)

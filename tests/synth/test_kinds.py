@@ -167,7 +167,7 @@ def test_words_of_turns_are_the_published_ones(kind):
 def test_every_word_of_the_vocabulary_is_used():
     used = set()
     for kind in KINDS:
-        for s in drawn(kind, 150):
+        for s in drawn(kind, 90):
             for turn in s.turns:
                 text = NOT_WORDS.sub(" ", f"{turn.question} {turn.answer}")
                 used.update(re.findall(r"[A-Za-z]+", text))
@@ -212,6 +212,12 @@ def test_messages_hold_as_many_pictures_as_there_are(kind):
         assert len(conversation.messages) == 2 * len(s.turns)
 
 
+def test_kinds_are_as_frequent_as_wished():
+    mixture = {"line_chart": 1.0, "story": 1.0}
+    found = [sample(seed, kinds=mixture, turns=(1, 1)) for seed in range(200)]
+    assert 80 < sum(len(s.scenes) == 1 for s in found) < 120
+
+
 def test_kinds_can_be_mixed_and_the_default_holds_what_it_held():
     mixture = {"shapes": 0.5, "receipt": 0.3, "talk": 0.2}
     tasks = [{turn.task for turn in sample(seed, kinds=mixture).turns} for seed in range(60)]
@@ -219,3 +225,16 @@ def test_kinds_can_be_mixed_and_the_default_holds_what_it_held():
     assert sum("text_only" in found for found in tasks) > 4
     assert sum(bool(found & {"colour", "counting", "existence"}) for found in tasks) > 20
     assert {kind for kind, weight in KINDS.items() if weight} == {"shapes", "text", "both"}
+
+
+def test_a_sign_is_one_string_nearly_as_wide_as_the_picture():
+    scenes = [found.scenes[0] for found in drawn("sign")]
+    assert all(len(scene.things) == 1 and scene.things[0].kind == "text" for scene in scenes)
+    shares = [(scene.things[0].x2 - scene.things[0].x1) / scene.image.width for scene in scenes]
+    assert sum(shares) / len(shares) > 0.5
+
+
+def test_two_are_two_shapes_where_there_is_room():
+    counts = [len(found.scenes[0].things) for found in drawn("two")]
+    assert max(counts) == 2
+    assert counts.count(2) > 0.9 * len(counts)

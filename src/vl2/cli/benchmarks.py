@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vl2.cli import terminal
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ def _evaluate(name: str, data: Path, out: Path | None, wish: Wish, answerer: Ans
         records, scores = evaluate(run, read_rows(data, wish.images), advance)
     if out is not None:
         write_report(out / "report.html", task, answerer.name, data.name, records, scores)
+    errors = [record.error for record in records if record.error is not None]
+    if errors:
+        terminal.note(
+            f"{len(errors)} of {len(records)} questions could not be asked and count as wrong; the "
+            f"first: {errors[0]}"
+        )
     return scores
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from vl2.cli import options, terminal
+from vl2.cli import options, papers, terminal
 from vl2.cli.benchmarks import Wish, reproduce, run_one
 from vl2.errors import InputError
 
@@ -46,13 +46,16 @@ Size: TypeAlias = Annotated[
     typer.Option(metavar="NAME", help="Whose published scores to reproduce: tiny, small or base."),
 ]
 
+_PICTURES = 500
+
 
 def command(
     task: Annotated[
         str,
         typer.Argument(
             metavar="TASK",
-            help="synth (held-out rendered pictures), a benchmark such as docvqa, or reproduce.",
+            help="synth (held-out rendered pictures), documents (rendered contracts, statements, "
+            "receipts, tables), a benchmark such as docvqa, or reproduce.",
         ),
     ],
     subject: Annotated[
@@ -77,11 +80,16 @@ def command(
     max_tokens: MaxTokens = None,
     size: Size = None,
     count: Annotated[
-        int, typer.Option(metavar="N", min=1, help="synth: pictures a task, one question each.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="synth: pictures a task, one question each (500); documents: of a kind (25).",
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="synth: measure only this task. Repeatable."),
+        typer.Option(metavar="NAME", help="synth, documents: only this task or kind. Repeatable."),
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -94,9 +102,25 @@ def command(
     """
     if subject is not None and task != "reproduce":
         raise InputError(f"{task} takes no second argument ({subject!r}): use --model.")
+    if task == "documents":
+        papers.measure_documents(
+            papers.Wish(
+                model,
+                count or papers.COUNT,
+                only or (),
+                out,
+                server,
+                parallel,
+                max_tokens,
+                device,
+                dtype,
+            )
+        )
+        return
     if task == "synth":
         terminal.need("eval", "Rendering pictures, with matplotlib's fonts,", "matplotlib")
         terminal.hush()
+        count = count or _PICTURES
         scores = _measure(model, count, only or [], out, device, dtype)
         _show(scores)
         if out is not None:
@@ -186,14 +210,16 @@ def _show(scores: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("task", "right", "asked", "accuracy", "95 % interval")
+    table = Table("task", "right", "asked", "accuracy", "95 % interval", "characters wrong")
     for score in scores:
+        error = score.get("character_error")  # files of earlier versions have none
         table.add_row(
             score["task"],
             str(score["right"]),
             str(score["asked"]),
             f"{100 * score['accuracy']:.1f} %",
             f"{100 * score['low']:.1f} to {100 * score['high']:.1f} %",
+            "" if error is None else f"{100 * error:.1f} %",
         )
     Console().print(table)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2.cli import options, reading, terminal
+from vl2.cli.wish import Wish
 
 if TYPE_CHECKING:
     from vl2.documents.results import Outcome
@@ -105,6 +106,16 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     memory: options.Memory = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Processes that read, each with its own model."
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Read on this Ray cluster: HOST:PORT or auto."),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Read documents: text, Markdown, tables, JSON, answers and boxes, page by page.
@@ -113,7 +124,7 @@ def command(
     them, FOLDER/report.html shows them. A run that was broken off goes on where it was. Exit code
     1 tells that documents could not be read; they are listed, and the others have been read.
     """
-    wish = reading.Wish(
+    wish = Wish(
         inputs=tuple(inputs),
         out=out,
         tasks=reading.tasks(text, markdown, tables, fields, schema, ask or (), locate or ()),
@@ -133,6 +144,8 @@ def command(
         device=device,
         dtype=dtype,
         memory=memory,
+        workers=workers,
+        ray=ray,
         quiet=quiet,
     )
     started = time.monotonic()
@@ -142,7 +155,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _tell(outcomes: list[Outcome], wish: reading.Wish, seconds: float) -> None:
+def _tell(outcomes: list[Outcome], wish: Wish, seconds: float) -> None:
     """What went wrong, a line each, and a summary."""
     wrong = [outcome for outcome in outcomes if outcome.status != "ok"]
     for outcome in wrong:

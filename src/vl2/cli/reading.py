@@ -6,15 +6,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vl2.cli import terminal
+from vl2.cli import spreading, terminal
+from vl2.cli.wish import Wish
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
-    from vl2.documents.readers import Reader
     from vl2.documents.rendering.limits import Limits
     from vl2.documents.results import Outcome
     from vl2.documents.settings import Settings
@@ -22,32 +21,6 @@ if TYPE_CHECKING:
 
 SERVERS = ("openai", "vllm")
 _MAX_SCHEMA = 2**16
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the command line asks for; fields as its options."""
-
-    inputs: tuple[str, ...]
-    out: Path
-    tasks: tuple[Task, ...]
-    pages: str
-    dpi: int
-    text_layer: Any
-    across: int
-    max_tokens: int
-    model: str
-    engine: str
-    url: str | None
-    offline: bool
-    parallel: int
-    limits: Limits
-    retry: bool
-    report: bool
-    device: str
-    dtype: str
-    memory: str | None
-    quiet: bool
 
 
 def tasks(
@@ -91,6 +64,7 @@ def read(wish: Wish) -> list[Outcome]:
     from vl2.documents.offline import no_network
 
     _check_engine(wish)
+    spreading.check(wish)
     terminal.check_placement(wish.device, wish.dtype, wish.memory)
     with no_network() if wish.offline else contextlib.nullcontext():
         return _read(wish)
@@ -99,6 +73,7 @@ def read(wish: Wish) -> list[Outcome]:
 def _read(wish: Wish) -> list[Outcome]:
     from vl2.documents.files import held
     from vl2.documents.index import write_index
+    from vl2.documents.report.writing import write_report
     from vl2.documents.run import plan, run
     from vl2.documents.sources import find
 
@@ -109,11 +84,13 @@ def _read(wish: Wish) -> list[Outcome]:
     with held(wish.out):
         planned = plan(paths, settings, wish.out, again=wish.retry)
         if planned.jobs:
-            with _desk(wish, settings, len(planned.jobs)) as (desk, on_document):
-                outcomes = run(planned, desk.read, wish.parallel, on_document)
+            with _progress(len(planned.jobs), quiet=wish.quiet) as (on_page, on_document):
+                outcomes = spreading.work(wish, settings, planned, on_page, on_document)
         else:
             outcomes = run(planned, _not_called, 1)
         write_index(wish.out, outcomes)
+        if wish.report:
+            write_report(wish.out)
     return outcomes
 
 
@@ -166,46 +143,6 @@ def _make_folder(out: Path) -> None:
         ) from error
 
 
-def _reader(wish: Wish, settings: Settings) -> Reader:
-    from vl2.documents.readers import Identity, LocalReader, RemoteReader, check_schema
-    from vl2.engine.remote import ChatServer, key_from_environment
-
-    if wish.engine in SERVERS:
-        assert wish.url is not None
-        server = ChatServer(wish.url, key_from_environment())
-        return RemoteReader(Identity(wish.engine, wish.model, None), server)
-    assistant = terminal.load_assistant(
-        wish.model, wish.device, wish.dtype, wish.memory, quiet=wish.quiet
-    )
-    for task in wish.tasks:
-        if task.schema is not None:
-            check_schema(assistant, task.schema)
-    identity = Identity("local", wish.model, assistant.dtype, settings.fingerprint)
-    return LocalReader(identity, assistant)
-
-
-@contextlib.contextmanager
-def _desk(wish: Wish, settings: Settings, count: int) -> Iterator[tuple[Any, Any]]:
-    """Where documents are read, with a line that tells how far it is."""
-    from vl2.documents.desk import Desk
-
-    reader = _reader(wish, settings)
-    with _progress(count, quiet=wish.quiet) as (on_page, on_document):
-        desk = Desk(
-            reader,
-            settings,
-            wish.out,
-            wish.limits,
-            wish.parallel,
-            copies=wish.report,
-            on_page=on_page,
-        )
-        try:
-            yield desk, on_document
-        finally:
-            desk.close()
-
-
 @contextlib.contextmanager
 def _progress(
     count: int, *, quiet: bool
@@ -220,7 +157,7 @@ def _progress(
         TimeRemainingColumn,
     )
 
-    started, pages, lock = time.monotonic(), 0, threading.Lock()
+    started, pages, lock = 0.0, 0, threading.Lock()
     columns = (
         TextColumn("reading"),
         BarColumn(),

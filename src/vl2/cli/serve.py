@@ -1,12 +1,15 @@
 """`vl2 serve`: the HTTP API and the web page."""
 
 import importlib.util
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vl2.cli import options, terminal
-from vl2.errors import installing
+from vl2.errors import InputError, installing
+
+if TYPE_CHECKING:
+    from vl2.server.settings import Settings
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _KEY_VARIABLE = "VL2_API_KEY"
@@ -103,6 +106,13 @@ def command(
             show_default="if gradio is installed",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="local, or vllm to hand over to vLLM's server if it is installed.",
+        ),
+    ] = "local",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     memory: options.Memory = None,
@@ -129,6 +139,14 @@ def command(
         drain_seconds=drain,
     )
     terminal.check_placement(device, dtype, memory)  # torch comes with the imports below
+    if engine != "local":
+        own = {
+            "--page": page is True,
+            "--device": device != "auto",
+            "--memory": memory is not None,
+            "--allow-private-urls": allow_private_urls,
+        }
+        _hand_over(engine, model, host, port, dtype, settings, [name for name in own if own[name]])
     with reserve(host, port) as reserved:
         from vl2.server.app import create_app
         from vl2.server.running import run
@@ -148,3 +166,42 @@ def command(
             if open_to_all:
                 terminal.note("anybody who can reach this machine may use it: see --api-key.")
         run(app, reserved, None if quiet else terminal.note)
+
+
+def _hand_over(
+    engine: str,
+    model: str,
+    host: str,
+    port: int,
+    dtype: str,
+    settings: "Settings",
+    refused: list[str],
+) -> None:
+    if engine != "vllm":
+        raise InputError(f"There is no engine {engine!r}: use local or vllm.")
+    if refused:
+        raise InputError(f"vLLM's server has nothing like {refused[0]}: leave it out.")
+    from vl2.engine.placement import choose_device, choose_dtype
+    from vl2.engine.sources import find_checkpoint
+    from vl2.plugins.vllm.serving import Handover, check_installed, hand_over
+
+    check_installed()
+    folder = find_checkpoint(model)
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    device = choose_device()
+    kind = choose_dtype(dtype, device, weights)
+    hand_over(
+        Handover(
+            folder=folder,
+            name=settings.model,
+            host=host,
+            port=port,
+            dtype=str(kind).removeprefix("torch."),
+            api_key=settings.api_key,
+            url_hosts=settings.url_hosts,
+            origins=settings.origins,
+            max_pixels=settings.max_pixels,
+            max_images=settings.max_images,
+            eager=device.type == "cpu",
+        )
+    )

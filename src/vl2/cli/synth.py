@@ -41,7 +41,8 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Picture file for a contact sheet of 12 pictures, instead of --out.",
+            help="Picture file for a contact sheet of 12 pictures, the kinds in turn, instead "
+            "of --out.",
         ),
     ] = None,
     boxes: Annotated[
@@ -60,7 +61,7 @@ def command(
     kinds = _kinds(pictures or [])
     terminal.need("train", "Rendering pictures, with matplotlib's fonts,", "matplotlib")
     if preview is not None:
-        sheet = contact_sheet(seed, split, kinds=kinds, boxes=boxes)
+        sheet = contact_sheet(seed, split, kinds=_in_turn(kinds), boxes=boxes)
         try:
             sheet.save(preview)
         except (OSError, ValueError) as error:
@@ -100,6 +101,13 @@ def _kinds(named: list[str]) -> dict[str, float]:
         if not 0 < kinds[name] < float("inf"):
             raise InputError(f"The weight in {given!r} must be a positive number.")
     return kinds
+
+
+def _in_turn(kinds: dict[str, float]) -> list[dict[str, float]]:
+    """What a contact sheet shows one after the other: each kind that was named, or the mixture."""
+    from vl2.synth.kinds import KINDS
+
+    return [kinds] if kinds == KINDS else [{name: 1.0} for name in kinds]
 
 
 def _show_progress(done: int, count: int) -> None:

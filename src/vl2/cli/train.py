@@ -66,7 +66,16 @@ def command(
     folder = output or Path("runs") / resolved.name
     terminal.need("train", "Training", "accelerate", "matplotlib")
     terminal.hush()
-    typer.echo(_run(resolved, folder))
+    result = _run(resolved, folder)
+    if _speaks():
+        typer.echo(result)
+
+
+def _speaks() -> bool:
+    """Whether this process talks; of several that train together the first one does."""
+    from vl2.train.ranks import is_first
+
+    return is_first()
 
 
 def _plan(recipe: Recipe, devices: int) -> str:
@@ -100,10 +109,10 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     from vl2.train.vision import DenseNames
 
     recipe = _with_folder(recipe, *RELEASES)
+    tell = partial(typer.echo, err=True) if _speaks() else _keep_quiet
     if result := finished(recipe, folder):
-        terminal.note(f"the run in {folder} is finished: nothing is left to do.")
+        tell(f"vl2: the run in {folder} is finished: nothing is left to do.")
         return result
-    tell = partial(typer.echo, err=True)
     tell(f"{recipe.name}: {recipe.steps} steps, in {folder}")
     model, processor = starting_point(recipe, vocabulary(), COORDINATES, folder)
     names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))
@@ -114,13 +123,20 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     return train_answers(recipe, folder, model, processor, source, names, tell)
 
 
+def _keep_quiet(line: str) -> None:
+    """Takes what nobody is to read."""
+
+
 _FAR = 10**12
 """Between the seed of a picture and that of its stand-in: farther than any run gets."""
+
+_STAND_INS = 200
 
 
 def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
     """Rendered pictures with questions and answers, and what each patch shows."""
     from vl2.chat import as_conversation
+    from vl2.errors import InputError
     from vl2.synth import sample
     from vl2.synth.export import messages
     from vl2.synth.kinds import KINDS
@@ -131,9 +147,14 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
 
     def lesson(index: int) -> Lesson:
         # A picture that gives rise to no question (one in thousands) makes room for another one.
-        seeds = itertools.count(recipe.first_picture + index, _FAR)
+        seeds = itertools.islice(itertools.count(recipe.first_picture + index, _FAR), _STAND_INS)
         pictures = (sample(seed, kinds=kinds, tasks=tasks, turns=recipe.turns) for seed in seeds)
-        drawn = next(picture for picture in pictures if picture.turns)
+        drawn = next((picture for picture in pictures if picture.turns), None)
+        if drawn is None:
+            raise InputError(
+                f"In the recipe, none of the tasks {', '.join(tasks)} asks about pictures of the "
+                f"kinds {', '.join(kinds)}: name other tasks, or leave tasks empty."
+            )
         conversation = as_conversation(messages(drawn), drawn.images)
         known = _all_targets(drawn, recipe.max_tiles or None) if recipe.naming_weight else None
         return Lesson(conversation, known, divisible=True)

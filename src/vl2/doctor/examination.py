@@ -15,7 +15,7 @@ from vl2.engine.placement import choose_device, choose_dtype
 from vl2.engine.sources import find_checkpoint
 from vl2.errors import CheckpointError, VL2Error
 from vl2.model.configuration import DeepseekVLV2Config
-from vl2.model.loading import load_config
+from vl2.model.loading import load_config, weight_files
 from vl2.processing.processor import DeepseekVLV2Processor
 
 
@@ -56,7 +56,7 @@ def examine(
     if not whole or not readable:
         yield Finding("answer", "not checked", "What is wrong above must be mended first.")
         return
-    weight_bytes = sum(file.stat().st_size for file in files.weight_files(folder))
+    weight_bytes = sum(file.stat().st_size for file in weight_files(folder))
     precision = choose_dtype(dtype, place, weight_bytes)
     memory = running.check_memory(config, place, precision)
     yield memory
@@ -96,6 +96,7 @@ def _words(folder: Path, config: DeepseekVLV2Config) -> Generator[Finding, None,
     for finding in (
         reading.check_ids(processor, config),
         reading.check_layout(processor),
+        reading.check_fit(processor, config),
         reading.check_tiles(processor),
     ):
         findings.append(finding)

@@ -11,6 +11,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from vl2.doctor.findings import Finding
+from vl2.errors import CheckpointError
+from vl2.model.loading import weight_files
 
 NEEDED = ("config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
 INDEX = "model.safetensors.index.json"
@@ -22,8 +24,12 @@ _BLOCK = 2**22
 
 def check_files(folder: Path) -> list[Finding]:
     """Are all files there, and do the small ones hold JSON?"""
+    try:
+        weights = weight_files(folder)
+    except CheckpointError as error:
+        return [Finding("files", "wrong", str(error), AGAIN)]
     missing = [name for name in NEEDED if not (folder / name).is_file()]
-    missing += [file.name for file in weight_files(folder) if not file.is_file()]
+    missing += [file.name for file in weights if not file.is_file()]
     if missing:
         told = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
         return [Finding("files", "wrong", told, AGAIN)]
@@ -31,8 +37,8 @@ def check_files(folder: Path) -> list[Finding]:
     if broken:
         told = f"{', '.join(broken)} cannot be read as JSON."
         return [Finding("files", "wrong", told, AGAIN)]
-    size = sum(file.stat().st_size for file in weight_files(folder)) / 1e6
-    files = len(NEEDED) + len(weight_files(folder))
+    size = sum(file.stat().st_size for file in weights) / 1e6
+    files = len(NEEDED) + len(weights)
     return [
         Finding("files", "fine", f"All {files} are there; the weights take {size:,.1f} MB."),
         *_check_total(folder),
@@ -53,17 +59,6 @@ def check_hashes(folder: Path) -> list[Finding]:
         told = f"{', '.join(wrong)} differ from what the hub has."
         return [Finding("hashes", "wrong", told, AGAIN)]
     return [Finding("hashes", "fine", f"{len(known)} files of weights are what the hub has.")]
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold weights, by the index where there is one."""
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return [folder / name for name in sorted({str(n) for n in index["weight_map"].values()})]
-    except FileNotFoundError:
-        return [folder / "model.safetensors"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return [folder / INDEX / "weight_map"]  # named as missing
 
 
 def open_weights(folder: Path) -> Iterator[tuple[Path, safe_open]]:

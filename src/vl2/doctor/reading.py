@@ -6,9 +6,12 @@ import numpy as np
 import PIL.Image
 
 from vl2.chat import IMAGE_TOKEN
+from vl2.doctor.files import AGAIN
 from vl2.doctor.findings import Finding
+from vl2.errors import CheckpointError
 from vl2.grounding.boxes import GROUNDING, TAGS
 from vl2.model.configuration import DeepseekVLV2Config
+from vl2.model.loading import check_tiling
 from vl2.processing.images import cut
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import CANDIDATE_RESOLUTIONS, Grid
@@ -87,6 +90,15 @@ def check_layout(processor: DeepseekVLV2Processor) -> Finding:
         advice = "The tokenizer changes text: download that of this checkpoint."
         return Finding("layout", "wrong", told, advice)
     return Finding("layout", "fine", "A question is laid out as the models were trained.")
+
+
+def check_fit(processor: DeepseekVLV2Processor, config: DeepseekVLV2Config) -> Finding:
+    """Does the processor cut pictures as the model takes them?"""
+    try:
+        check_tiling(processor.tiling, config)
+    except CheckpointError as error:
+        return Finding("processor", "wrong", str(error), AGAIN)
+    return Finding("processor", "fine", "Tiles and patches are those that config.json speaks of.")
 
 
 def check_tiles(processor: DeepseekVLV2Processor) -> Finding:

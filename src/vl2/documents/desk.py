@@ -9,6 +9,7 @@ only the pages that it was at; the result file is written last, in one move.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import queue
 import shutil
 import threading
@@ -31,11 +32,11 @@ from vl2.documents.rendering.renderer import (
     Sheet,
 )
 from vl2.documents.rendering.room import Room
-from vl2.documents.results import Outcome, PageResult, outcome_of
+from vl2.documents.results import RESULT, Outcome, PageResult, outcome_of
 from vl2.documents.settings import Settings
 from vl2.documents.sources import is_pdf
 from vl2.documents.writing import Whole, write_result
-from vl2.errors import EngineError, VL2Error
+from vl2.errors import EngineError, MissingExtraError, VL2Error
 
 DOCUMENTS = "documents"
 """The folder in which each document has one."""
@@ -121,11 +122,17 @@ class Desk:
         (place / PAGES).mkdir(parents=True, exist_ok=True)
         for folder in (place, place / PAGES):
             files.clear_parts(folder)
+        _reopen(place)
         count, pages, error = 0, [], None
         try:
-            count, pages = self._pages(job, place)
+            pdf = _checked(job.path, self._limits)
+        except OSError as problem:  # another time it may be there again
+            sentence = f"It cannot be read ({problem.strerror or problem})."
+            return Outcome(str(job.path), "", "failed", sentence, digest=job.digest)
         except DocumentError as problem:
             error = _sentence(problem)
+        else:
+            count, pages, error = self._pages(job.path, place, pdf)
         if self._closed.is_set():
             raise EngineError("The desk was closed before the document was read.")
         whole = Whole(job.path.name, job.digest, count, pages, error)
@@ -142,15 +149,20 @@ class Desk:
         for renderer in self._all:
             renderer.close()
 
-    def _pages(self, job: Job, place: Path) -> tuple[int, list[PageResult]]:
-        """How many pages there are, and what the chosen ones gave."""
-        pdf = _checked(job.path, self._limits)
-        with self._rendering() as renderer:
-            count = renderer.open(job.path, pdf=pdf)
-            chosen = self._settings.pages.of(count)
-            self._check_pages(count, chosen)
-            waiting = self._submitted(_Case(place, threading.Event()), chosen, renderer)
-        return count, [page.result() for page in waiting]
+    def _pages(
+        self, path: Path, place: Path, pdf: bool
+    ) -> tuple[int, list[PageResult], str | None]:
+        """How many pages there are, what the chosen ones gave, or why none could be read."""
+        count = 0
+        try:
+            with self._rendering() as renderer:
+                count = renderer.open(path, pdf=pdf)
+                chosen = self._settings.pages.of(count)
+                self._check_pages(count, chosen)
+                waiting = self._submitted(_Case(place, threading.Event()), chosen, renderer)
+        except DocumentError as problem:
+            return count, [], _sentence(problem)
+        return count, [page.result() for page in waiting], None
 
     @contextlib.contextmanager
     def _rendering(self) -> Iterator[Renderer]:
@@ -168,7 +180,7 @@ class Desk:
         if len(chosen) > self._limits.pages:
             raise DocumentError(
                 f"{len(chosen)} of its pages were to be read, more than the allowed "
-                f"{self._limits.pages}: choose some with --pages, or allow more with --max-pages"
+                f"{self._limits.pages}: choose some with --pages, or use --max-pages and --retry"
             )
 
     def _submitted(
@@ -206,7 +218,7 @@ class Desk:
                 page = read_page(number, sheet, self._reader, self._settings)
             except RefusedError as problem:
                 size = sheet.picture.size
-                page = PageResult(number, error=str(problem), width=size[0], height=size[1])
+                page = PageResult(number, error=_sentence(problem), width=size[0], height=size[1])
             if self._copies:
                 page = replace(page, picture=_copied(case.place, number, sheet.picture))
             return self._keep(case, page)
@@ -228,12 +240,14 @@ def _sentence(problem: VL2Error) -> str:
 
 
 def _checked(path: Path, limits: Limits) -> bool:
-    """Whether a file is a PDF; it is refused if it is empty, too large or cannot be read."""
-    try:
-        size = path.stat().st_size
-        pdf = is_pdf(path)
-    except OSError as error:
-        raise DocumentError(f"it cannot be read ({error.strerror or error})") from error
+    """Whether a file is a PDF; it is refused if it is empty or too large.
+
+    Raises:
+        OSError: it cannot be read, or is gone.
+    """
+    size, pdf = path.stat().st_size, is_pdf(path)
+    if pdf and importlib.util.find_spec("pypdfium2") is None:
+        raise MissingExtraError.for_extra("documents", f"{path.name} is a PDF, which")
     if size == 0:
         raise DocumentError("it is empty (0 bytes)")
     if size > limits.bytes:
@@ -241,6 +255,15 @@ def _checked(path: Path, limits: Limits) -> bool:
             f"it has {size / 2**20:.0f} MiB, more than the allowed {limits.bytes / 2**20:.0f} MiB"
         )
     return pdf
+
+
+def _reopen(place: Path) -> None:
+    """Take the pages of a result that is to be made anew as pages that have been read."""
+    result = files.read_json(place / RESULT, lambda value: isinstance(value, dict))
+    for values in result.get("pages", ()) if result is not None else ():
+        if PageResult.fits(values) and values["error"] is None:
+            files.write_json(_page_file(place, values["page"]), values)
+    (place / RESULT).unlink(missing_ok=True)
 
 
 def _page_file(place: Path, number: int) -> Path:

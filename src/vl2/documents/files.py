@@ -27,7 +27,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     """
     part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
-        with part.open("wb") as file:
+        with part.open("w+b") as file:  # some formats read what they wrote
             yield file
             file.flush()
             os.fsync(file.fileno())

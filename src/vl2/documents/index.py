@@ -39,7 +39,7 @@ def write_index(out: Path, outcomes: Iterable[Outcome]) -> Path:
     Returns:
         The file.
     """
-    new = {outcome.path: _row(outcome) for outcome in outcomes}
+    new = {row["path"]: row for row in map(_row, outcomes)}
     old = (row for row in read_index(out) if row["path"] not in new)
     rows = [*old, *new.values()]
     rows.sort(key=lambda row: row["path"])
@@ -71,11 +71,17 @@ def read_index(out: Path) -> Iterator[dict[str, Any]]:
             return
         yield from table.to_pylist()
     elif (out / LINES).exists():
-        with (out / LINES).open(encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                if set(row) == set(COLUMNS):
-                    yield row
+        with (out / LINES).open(encoding="utf-8", errors="replace") as lines:
+            yield from filter(None, map(_read_line, lines))
+
+
+def _read_line(line: str) -> dict[str, Any] | None:
+    """A row; None where a line is no row."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and set(row) == set(COLUMNS) else None
 
 
 def _write_lines(out: Path, rows: Iterable[dict[str, Any]]) -> Path:

@@ -103,8 +103,8 @@ def _fields(result: PageResult, reading: Reading) -> PageResult:
 
 
 def _answers(result: PageResult, reading: Reading) -> PageResult:
-    """The answer, of each band on its own paragraph."""
-    said = "\n\n".join(text.strip() for text in _texts(reading))
+    """The answer; where bands answer differently, a paragraph each."""
+    said = "\n\n".join(dict.fromkeys(text.strip() for text in _texts(reading)))
     answer = {
         "question": reading.task.about,
         "answer": said,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vl2.errors import InputError
 
-_PART = re.compile(r"(\d{0,9})(-?)(\d{0,9})")
+_PART = re.compile(r"(\d{1,9})?(-)?(?(2)(\d{1,9})?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ class PageResult:
         Raises:
             TypeError, KeyError: it is none.
         """
-        return cls(**{**values, "usage": Usage(**values["usage"])})
+        given: dict[str, Any] = {**values, "usage": Usage(**values["usage"])}
+        return cls(**given)
 
     @classmethod
     def fits(cls, values: object) -> bool:

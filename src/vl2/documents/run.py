@@ -18,6 +18,8 @@ from vl2.errors import VL2Error
 FAILURES_IN_A_ROW = 10
 """So many documents one after the other on which the reader fails end a run: it is gone."""
 
+_HEARING_SECONDS = 0.5
+
 Read: TypeAlias = Callable[[Job], Outcome]
 
 
@@ -61,7 +63,7 @@ def plan(paths: Iterable[Path], settings: Settings, out: Path, *, again: bool = 
             continue
         key = settings.key(digest)
         folder = folders.get(key) or folder_name(path, key)
-        known = _known(out, path, folder)
+        known = known_of(out, path, folder)
         if known is None or (again and known.status != "ok"):
             jobs.append(Job(path, folder, digest))
         else:
@@ -89,8 +91,23 @@ def run(
     Raises:
         VL2Error: the reader has failed `FAILURES_IN_A_ROW` times without a success between.
     """
+    return gathered(planned, read_all(planned.jobs, read, parallel), on_document)
+
+
+def gathered(
+    planned: Plan,
+    finished: Iterable[Outcome],
+    on_document: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """What became of all files of a plan, from its documents as they are finished.
+
+    Args:
+        planned: what is done.
+        finished: one outcome for each of its jobs, in any order.
+        on_document: told of each.
+    """
     outcomes = list(planned.done)
-    for outcome in _read_all(planned.jobs, read, parallel):
+    for outcome in finished:
         outcomes.append(outcome)
         if on_document is not None:
             on_document(outcome)
@@ -103,7 +120,8 @@ def run(
     return outcomes + same
 
 
-def _read_all(jobs: Iterable[Job], read: Read, parallel: int) -> Iterator[Outcome]:
+def read_all(jobs: Iterable[Job], read: Read, parallel: int) -> Iterator[Outcome]:
+    """Read documents, many at once; arguments and errors as of `run`."""
     failures = _Failures()
     pool = ThreadPoolExecutor(parallel)
     working: set[Future[Outcome]] = set()
@@ -111,14 +129,22 @@ def _read_all(jobs: Iterable[Job], read: Read, parallel: int) -> Iterator[Outcom
         for job in jobs:
             working.add(pool.submit(_attempt, job, read, failures))
             if len(working) >= 2 * parallel:
-                finished, working = wait(working, return_when=FIRST_COMPLETED)
+                finished, working = _next(working)
                 yield from (future.result() for future in finished)
         while working:
-            finished, working = wait(working, return_when=FIRST_COMPLETED)
+            finished, working = _next(working)
             yield from (future.result() for future in finished)
     finally:
         # Documents that are being read are not waited for: closing the desk ends them.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _next(working: set[Future[Outcome]]) -> tuple[set[Future[Outcome]], set[Future[Outcome]]]:
+    """Wait for one of them, but never so long that a Ctrl-C goes unheard."""
+    finished: set[Future[Outcome]] = set()
+    while not finished:
+        finished, working = wait(working, _HEARING_SECONDS, FIRST_COMPLETED)
+    return finished, working
 
 
 class _Failures:
@@ -156,8 +182,8 @@ def _folders(out: Path) -> dict[str, str]:
     return {path.name.rpartition("-")[2]: path.name for path in place.iterdir()}
 
 
-def _known(out: Path, path: Path, folder: str) -> Outcome | None:
-    """What an earlier run found out about a document, if it finished it."""
+def known_of(out: Path, path: Path, folder: str) -> Outcome | None:
+    """What another run or worker found out about a document, if it finished it."""
     result = read_json(out / DOCUMENTS / folder / RESULT, lambda value: isinstance(value, dict))
     if result is None:
         return None

@@ -19,14 +19,15 @@ MAX_TABLES, MAX_ROWS, MAX_COLUMNS, MAX_CELL = 50, 2000, 200, 4000
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _BAR = re.compile(r"(?<!\\)\|")
 _NUMBER = re.compile(r"[-+]?[\d.,\s%]+")
+_HTML = re.compile(r"<table\b.*?(?:</table>|\Z)", re.IGNORECASE | re.DOTALL)
 _BREAKS = re.compile(r"\s*(?:\n|<br\s*/?>)\s*", re.IGNORECASE)
 
 
 def parse_tables(text: str) -> list[Table]:
-    """The tables of a text: Markdown's, with or without a rule below the head, and HTML's."""
-    tables: list[Table] = []
+    """The tables of a text: HTML's, then Markdown's, with or without a rule below the head."""
+    tables = [table for part in _HTML.findall(text) for table in _html_tables(part)]
     rows: Table = []
-    for line in [*text.splitlines(), ""]:
+    for line in [*_HTML.sub("\n", text).splitlines(), ""]:
         bare = line.strip()
         if "|" in bare and len(bare) <= MAX_CELL * 2:
             if not (rows and _RULE.fullmatch(bare)):
@@ -34,7 +35,6 @@ def parse_tables(text: str) -> list[Table]:
         else:
             tables += _table(rows)
             rows = []
-    tables += _html_tables(text) if "<t" in text.lower() else []
     return tables[:MAX_TABLES]
 
 

@@ -14,7 +14,7 @@ Kind: TypeAlias = Literal["text", "markdown", "tables", "fields", "ask", "locate
 
 TEXT = "Read all the text, top to bottom."
 MARKDOWN = "Convert the page to Markdown."
-TABLES = "Write every table of the page as a Markdown table."
+TABLES = "Write the table as Markdown."
 FIELDS = "Find {names} in the page. Answer with JSON; null where the page does not say."
 SCHEMA = "Answer with JSON that obeys this schema, from what the page says: {schema}"
 

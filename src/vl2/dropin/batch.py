@@ -22,6 +22,10 @@ class DictOutput:
         """Names of the attributes."""
         return list(vars(self))
 
+    def items(self) -> list[tuple[str, Any]]:
+        """Names of the attributes with their values."""
+        return list(vars(self).items())
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 

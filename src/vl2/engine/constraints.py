@@ -14,6 +14,10 @@ from vl2.errors import EngineError, InputError, MissingExtraError
 # Where any white space is allowed, a model that is at a loss writes it to the end of its limit.
 _JSON_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
+ITEMS_IN_ROW = 2**15
+"""Ways to go on that may be open at once: optional properties of an object make four each, and at
+most so many as stand in a schema of the longest text that is taken."""
+
 
 class Constraints:
     """Makes constraints for one tokenizer.
@@ -38,7 +42,9 @@ class Constraints:
             InputError: it cannot be understood or followed.
             MissingExtraError: llguidance is not installed.
         """
-        made = _library().LLMatcher(self._vocabulary, grammar(kind, text), log_level=0)
+        library = _library()
+        limits = library.LLParserLimits(max_items_in_row=ITEMS_IN_ROW)
+        made = library.LLMatcher(self._vocabulary, grammar(kind, text), log_level=0, limits=limits)
         if made.is_error():
             raise _refused(kind, made.get_error())
         constraint = Constraint(made, self._words)

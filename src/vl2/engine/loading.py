@@ -18,7 +18,7 @@ from vl2.engine.sources import EMBEDDED, find_checkpoint
 from vl2.engine.spelling import parse_size
 from vl2.errors import CheckpointError, InputError
 from vl2.model.adapters import merge_adapter
-from vl2.model.loading import load_config, load_model
+from vl2.model.loading import check_tiling, load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.quantization.packing import pack
@@ -114,6 +114,7 @@ def _load_chosen(chosen: _Chosen) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2
         dtype=chosen.dtype,
         quantization=chosen.quantization,
     )
+    check_tiling(processor.tiling, model.config)
     return model, processor
 
 

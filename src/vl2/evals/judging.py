@@ -62,7 +62,7 @@ def _is_read(turn: Turn, reply: str, _: Sample) -> bool:
 
 
 def _is_near(turn: Turn, reply: str, _: Sample) -> bool:
-    return is_relaxed_match(reply.strip().rstrip("%"), turn.answer.rstrip("%"))
+    return is_relaxed_match(reply.strip().strip("$%"), turn.answer.strip("$%"))
 
 
 def _is_table(turn: Turn, reply: str, _: Sample) -> bool:

@@ -14,6 +14,7 @@ import torch
 
 from vl2.chat import as_conversation
 from vl2.evals.judging import judge
+from vl2.evals.metrics.distance import character_error_rate
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
@@ -25,6 +26,8 @@ _LONG_ANSWERS = {"paragraph": 320, "table_markdown": 320}
 """Tokens of an answer at most, where more is asked for than what is usual."""
 
 _MISSES_KEPT = 12
+_READING = frozenset(("word", "number", "lines", "paragraph", "small_text"))
+"""Tasks whose answers are print, letter by letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ class TaskScore:
         right: questions answered right.
         asked: questions asked, one a picture.
         misses: the first few wrong replies.
+        character_error: where print was read, wrong characters as a share of all printed ones.
     """
 
     task: str
     right: int
     asked: int
     misses: tuple[Miss, ...] = field(default=(), repr=False)
+    character_error: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -78,6 +83,7 @@ def evaluate(
     count: int,
     batch_size: int = 50,
     progress: Callable[[int], None] | None = None,
+    max_tiles: int | None = None,
 ) -> TaskScore:
     """Ask the first `count` held-out questions of a task.
 
@@ -88,20 +94,24 @@ def evaluate(
         count: pictures, one question each.
         batch_size: questions answered at once.
         progress: told after each batch how many questions it had.
+        max_tiles: local tiles of a picture at most, to see what they are good for.
     """
     items = heldout(task, count)
     right = 0
     misses: list[Miss] = []
+    read: list[tuple[str, str]] = []
     for batch in _batches(items, batch_size):
-        replies = _answer(model, processor, batch)
+        replies = _answer(model, processor, batch, max_tiles)
         for (sample, turn), reply in zip(batch, replies, strict=True):
+            read.append((turn.answer, reply.strip()))
             if judge(turn, reply, sample):
                 right += 1
             elif len(misses) < _MISSES_KEPT:
                 misses.append(Miss(turn.question, turn.answer, reply))
         if progress is not None:
             progress(len(batch))
-    return TaskScore(task, right, len(items), tuple(misses))
+    error = character_error_rate(read) if task in _READING else None
+    return TaskScore(task, right, len(items), tuple(misses), error)
 
 
 @torch.inference_mode()
@@ -109,17 +119,22 @@ def _answer(
     model: DeepseekVLV2ForCausalLM,
     processor: DeepseekVLV2Processor,
     batch: Sequence[tuple[Sample, Turn]],
+    max_tiles: int | None,
 ) -> list[str]:
     """Greedy replies to one question about each sample."""
-    inputs = processor.collate([_prompt(processor, *item) for item in batch]).to(model.device)
+    prompts = [_prompt(processor, *item, max_tiles) for item in batch]
+    inputs = processor.collate(prompts).to(model.device)
     most = max(_LONG_ANSWERS.get(turn.task, MAX_NEW_TOKENS) for _, turn in batch)
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=most)
     replies = tokens[:, inputs["input_ids"].shape[1] :]
     return [_text(processor, reply) for reply in replies]
 
 
-def _prompt(processor: DeepseekVLV2Processor, sample: Sample, turn: Turn) -> Prompt:
-    return processor.encode(as_conversation(turn.question, sample.images))
+def _prompt(
+    processor: DeepseekVLV2Processor, sample: Sample, turn: Turn, max_tiles: int | None
+) -> Prompt:
+    conversation = as_conversation(turn.question, sample.images)
+    return processor.encode(conversation, max_tiles=max_tiles)
 
 
 def _text(processor: DeepseekVLV2Processor, reply: torch.Tensor) -> str:

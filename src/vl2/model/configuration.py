@@ -65,6 +65,10 @@ _LEGACY_KEYS = frozenset(
 )
 
 
+_MOST_LAYERS, _MOST_EXPERTS, _MOST = 1000, 2**12, 2**24
+"""More would only keep the machine busy with names and shapes of tensors that no file holds."""
+
+
 class _OfficialConfig(PreTrainedConfig):
     """Shared checks of the four configurations."""
 
@@ -83,6 +87,10 @@ class _OfficialConfig(PreTrainedConfig):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise CheckpointError(f"{self.base_config_key}: {name} must be at least 1: {value}")
+            most = _MOST_LAYERS if name.endswith("layers") else _MOST
+            if value is not None and value > most:
+                told = f"{self.base_config_key}: {name} must be at most {most}: {value}"
+                raise CheckpointError(told)
         super().__post_init__(**kwargs)
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
@@ -372,10 +380,10 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
 
     def _validate_router(self) -> None:
         experts, top_k = self.n_routed_experts, self.num_experts_per_tok
-        if experts is not None and not (top_k and 0 < top_k <= experts):
+        if experts is not None and not (top_k and 0 < top_k <= experts <= _MOST_EXPERTS):
             raise ValueError(
                 f"language_config: num_experts_per_tok {top_k} does not fit "
-                f"n_routed_experts {experts}"
+                f"n_routed_experts {experts}, of which there may be {_MOST_EXPERTS}"
             )
         groups, kept = self.n_group or 1, self.topk_group or 1
         if experts is not None and experts % groups:

@@ -23,8 +23,10 @@ from vl2.model.conversion import official_shapes
 from vl2.model.image_token import find_image_token_id
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.registration import register
+from vl2.processing.tiling import Tiling
 
 _INDEX = "model.safetensors.index.json"
+_LONGEST_NAME = 255
 
 
 def load_model(
@@ -171,6 +173,23 @@ def _stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def check_tiling(tiling: Tiling, config: DeepseekVLV2Config) -> None:
+    """Check that pictures are cut as the model takes them; else tokens would be miscounted.
+
+    Raises:
+        CheckpointError: tiles or patches have another size, or patches are joined otherwise.
+    """
+    cut = (tiling.tile_size, tiling.patch_size, tiling.downsample)
+    vision = config.vision_config
+    taken = (vision.image_size, vision.patch_size, config.projector_config.downsample_ratio)
+    if cut != taken:
+        raise CheckpointError(
+            "processor_config.json speaks of tiles of {} pixels, patches of {} and a downsample "
+            "ratio of {}, config.json of {}, {} and {}; they belong to different "
+            "checkpoints.".format(*cut, *taken)
+        )
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files of a checkpoint that hold tensors, in order; they need not exist.
 
@@ -183,8 +202,9 @@ def weight_files(folder: Path) -> list[Path]:
             raise CheckpointError(f"{folder / _INDEX} has no weight_map; download it again.")
         names = sorted({str(name) for name in index.values()})
         for name in names:
-            if Path(name).name != name:
-                raise CheckpointError(f"{folder / _INDEX} names {name!r}, which is no file in it.")
+            if Path(name).name != name or "\0" in name or len(os.fsencode(name)) > _LONGEST_NAME:
+                told = f"{folder / _INDEX} names {name[:80]!r}, which is no file in its folder"
+                raise CheckpointError(f"{told}; download it again.")
         return [folder / name for name in names]
     return [folder / "model.safetensors"]
 

@@ -79,7 +79,7 @@ class BodyGuard:
             except Refusal as refusal:
                 await refusal.response(scope, receive, send)
                 return
-            await self._app(scope, _replayed(bytes(body), receive), send)
+            await self._app(scope, replayed(bytes(body), receive), send)
         finally:
             self._held -= len(body)
 
@@ -133,7 +133,7 @@ def _claims_json(scope: Scope) -> bool:
     )
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives a body that has been read already, then what comes after it."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

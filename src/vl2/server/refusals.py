@@ -159,6 +159,7 @@ def _http(error: HTTPException) -> Refusal:
     message = {
         400: "The body cannot be read as JSON: send one JSON object in UTF-8.",
         404: "There is nothing at this address: GET /openapi.json lists what there is.",
+        405: "This address does not take this method: GET /openapi.json lists those that it takes.",
     }.get(error.status_code)
     if message is None:
         message = f"{http.HTTPStatus(error.status_code).phrase}: {error.detail}."

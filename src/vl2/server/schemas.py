@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from vl2.engine.constraints import grammar
+from vl2.engine.constraints import ITEMS_IN_ROW, grammar
 from vl2.errors import InputError
 
 _SECONDS = 5.0
@@ -54,7 +54,7 @@ class Schemas:
             self._known.popitem(last=False)
 
     def _try(self, text: str) -> None:
-        command = [sys.executable, "-m", "vl2.server.trial"]
+        command = [sys.executable, "-m", "vl2.server.trial", str(ITEMS_IN_ROW)]
         try:
             tried = subprocess.run(
                 command,

@@ -1,6 +1,6 @@
 """Run as a process: reads a grammar and follows it for one step, so that others need not find out.
 
-    python -m vl2.server.trial < GRAMMAR
+    python -m vl2.server.trial ITEMS_IN_ROW < GRAMMAR
 
 Ends with 0 if that came to an end, whether or not the grammar is one. Time goes into the grammar,
 not into the vocabulary of a model, so the bytes are one here.
@@ -28,10 +28,11 @@ class Bytes:
 
 def main() -> None:
     """Reads and tries the grammar."""
-    from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+    from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
     vocabulary = LLTokenizer(TokenizerWrapper(Bytes()))
-    matcher = LLMatcher(vocabulary, sys.stdin.read(), log_level=0)
+    limits = LLParserLimits(max_items_in_row=int(sys.argv[1]))
+    matcher = LLMatcher(vocabulary, sys.stdin.read(), log_level=0, limits=limits)
     if not matcher.is_error():
         matcher.compute_bitmask()
 

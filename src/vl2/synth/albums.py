@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from vl2.synth import templates
 from vl2.synth.backgrounds import background
+from vl2.synth.captions import caption
 from vl2.synth.drawn import Drawn, Question
 from vl2.synth.names import COLOURS, SHAPES, with_article
 from vl2.synth.painter import Painter
-from vl2.synth.questions import caption
 from vl2.synth.scene import add_shapes
 from vl2.synth.things import Scene
 from vl2.synth.view import view_of

@@ -11,6 +11,9 @@ number words instead of a thousand; the far end of the scale stays 999."""
 COORDINATES: tuple[int, ...] = (*range(0, 1000, COORDINATE_STEP), 999)
 """Every coordinate that an answer may hold."""
 
+MOST_BOXES = 4
+"""No answer lists more boxes than this."""
+
 
 def coordinate(position: float, length: int) -> int:
     """A position along a side of the picture, in 0..999, rounded to `COORDINATE_STEP`."""

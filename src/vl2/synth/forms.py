@@ -26,7 +26,13 @@ def fields(rng: random.Random, *, held_out: bool) -> Fields:
     """Fields and their values, two to five; a third of the fields are any words."""
     topic = "fields" if rng.random() < 0.67 else "words"
     names = topics.pick(rng, topic, rng.randint(2, 5), held_out=held_out, longest=7)
-    return tuple((name.capitalize(), _value(rng, held_out)) for name in names)
+    names = [name.capitalize() for name in names]
+    said = []
+    while len(said) < len(names):
+        value = _value(rng, held_out)
+        if value not in names:
+            said.append((names[len(said)], value))
+    return tuple(said)
 
 
 def _value(rng: random.Random, held_out: bool) -> str:
@@ -71,7 +77,7 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
             letters,
             (top + i * pitch, pitch, names + gap),
         )
-    return Drawn((press.scene(),), {"form": functools.partial(ask, said)})
+    return Drawn((press.document(),), {"form": functools.partial(ask, said)})
 
 
 def _write_title(press: Press, title: str, kind: str, width: float) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import random
-from typing import Protocol
+from typing import Protocol, get_args
 
 from vl2.synth import (
     albums,
@@ -27,6 +27,8 @@ KINDS: dict[str, float] = {
     "text": 0.30,
     "both": 0.25,
     "one": 0.0,
+    "two": 0.0,
+    "sign": 0.0,
     "page": 0.0,
     "paragraph": 0.0,
     "small_print": 0.0,
@@ -71,8 +73,19 @@ def _of_things(kind: Kind) -> _Draw:
     return draw
 
 
-_DRAW: dict[str, _Draw] = {
-    **{kind: _of_things(kind) for kind in ("shapes", "text", "both", "one", "page")},
+def _until_drawn(draw: _Draw) -> _Draw:
+    """Draws again until something came out legible, so that every kind is as frequent as wished."""
+
+    def drawn(rng: random.Random, *, held_out: bool) -> Drawn:
+        while True:
+            found = draw(rng, held_out=held_out)
+            if found is not None:
+                return found
+
+    return drawn
+
+
+_MADE: dict[str, _Draw] = {
     "paragraph": paragraphs.draw,
     "small_print": paragraphs.draw_small,
     "receipt": receipts.draw,
@@ -85,6 +98,10 @@ _DRAW: dict[str, _Draw] = {
     "album": albums.draw,
     "story": stories.draw,
     "talk": talk.draw,
+}
+_DRAW: dict[str, _Draw] = {
+    **{kind: _of_things(kind) for kind in get_args(Kind)},
+    **{kind: _until_drawn(draw) for kind, draw in _MADE.items()},
 }
 
 

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw
 
-from vl2.synth.backgrounds import RGB, Background, luminance, plain
+from vl2.synth.backgrounds import RGB, Background, background, luminance, plain
 from vl2.synth.fonts import FONTS, HELD_OUT_FONTS, GlyphSet, bold, glyph_set, rounded_size
 from vl2.synth.painter import SMALLEST_LETTER, Painter, apt_colours, jittered, line_of
 from vl2.synth.things import Scene, canvas_scale
@@ -17,6 +17,8 @@ LONGEST_SIDE = 400
 _SMALLEST_FONT, _LARGEST_FONT = 12, 24
 _SPACE = 0.5
 _WHITE: RGB = (255, 255, 255)
+_SHADOW: RGB = (104, 104, 104)
+_BARE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +169,33 @@ class Press:
     def scene(self) -> Scene:
         """What was printed."""
         return self.painter.scene()
+
+    def document(self) -> Scene:
+        """What was printed, as the sheet lies before a camera or a scanner."""
+        return laid(self.painter.rng, self.painter.scene(), self.style.letters)
+
+
+def laid(rng: random.Random, sheet: Scene, letters: GlyphSet) -> Scene:
+    """A sheet as it is, or, for one in four, lying on a ground where its letters stay legible."""
+    if rng.random() < _BARE:
+        return sheet
+    width, height = sheet.image.size
+    left, right, top, bottom = (
+        round(rng.uniform(0.02, 0.1) * min(width, height)) for _ in range(4)
+    )
+    size = (width + left + right, height + top + bottom)
+    if not is_legible(*size, letters):
+        return sheet
+    image = background(rng, *size).image
+    shadow = max(1, round(0.012 * min(size)))
+    corner = (left + width + shadow, top + height + shadow)
+    ImageDraw.Draw(image).rectangle(((left + shadow, top + shadow), corner), fill=_SHADOW)
+    image.paste(sheet.image, (left, top))
+    things = tuple(
+        replace(t, x1=t.x1 + left, y1=t.y1 + top, x2=t.x2 + left, y2=t.y2 + top)
+        for t in sheet.things
+    )
+    characters = tuple(
+        (c, x1 + left, y1 + top, x2 + left, y2 + top) for c, x1, y1, x2, y2 in sheet.characters
+    )
+    return Scene(image, things, characters)

@@ -85,7 +85,7 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
             press.pen.line((0, base + 3, width, base + 3), fill=mixed(looks.paper, press.ink, 0.2))
         press.write(line, x + (indent if i == 0 else 0), base, align=align)
     whole = f"{title} {text}" if has_title else text
-    return Drawn((press.scene(),), {"paragraph": functools.partial(_read, whole)})
+    return Drawn((press.document(),), {"paragraph": functools.partial(_read, whole)})
 
 
 def _read(text: str, rng: random.Random) -> Question:

@@ -1,7 +1,7 @@
 """A contact sheet of rendered pictures with their questions and answers."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
@@ -59,7 +59,7 @@ def contact_sheet(
     split: str = "train",
     count: int = 12,
     *,
-    kinds: Mapping[str, float] = KINDS,
+    kinds: Sequence[Mapping[str, float]] = (KINDS,),
     boxes: bool = False,
 ) -> Image.Image:
     """Pictures as the model's tiles show them, each beside its questions and answers.
@@ -68,12 +68,12 @@ def contact_sheet(
         seed: The seed of the first sample; the others follow.
         split: "train" or "heldout".
         count: How many samples.
-        kinds: The weight of each kind of picture.
+        kinds: Mixtures of kinds of pictures, at least one, to take in turn.
         boxes: Whether to draw the boxes of the answers.
     """
     rows = -(-count // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * _CARD[0], rows * _CARD[1]), (250, 250, 250))
     for i in range(count):
-        card = _card(sample(seed + i, split, kinds=kinds), boxes=boxes)
+        card = _card(sample(seed + i, split, kinds=kinds[i % len(kinds)]), boxes=boxes)
         sheet.paste(card, (i % _COLUMNS * _CARD[0], i // _COLUMNS * _CARD[1]))
     return sheet

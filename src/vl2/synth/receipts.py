@@ -115,7 +115,7 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
         return None
     press = Press(rng, width, height, looks)
     _write(press, said, features, _MARGIN * looks.size, width - _MARGIN * looks.size)
-    return Drawn((press.scene(),), {"receipt": functools.partial(ask, said)})
+    return Drawn((press.document(),), {"receipt": functools.partial(ask, said)})
 
 
 def ask(said: Receipt, rng: random.Random) -> Question:

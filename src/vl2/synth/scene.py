@@ -11,12 +11,13 @@ from vl2.synth.names import SHAPES
 from vl2.synth.painter import SMALLEST_SHAPE, Line, Painter, apt_colours, fitted_line
 from vl2.synth.things import Scene
 
-Kind = Literal["shapes", "text", "both", "one", "page"]
-"""What is on a picture. Two kinds are for the start of training: one single shape, from which a
-language model learns that there is something to look at, and a page full of print, too much to ask
-about, from which an encoder learns letters fastest."""
+Kind = Literal["shapes", "text", "both", "one", "two", "sign", "page"]
+"""What is on a picture. Some kinds are for the start of training. From one single shape, and from a
+sign with one string nearly as wide as the picture, a language model learns to point and to read
+where there is nothing to choose; from two shapes it learns to choose. From a page full of print,
+too much to ask about, an encoder learns letters fastest."""
 
-_MOST_SHAPES = {"shapes": 6, "both": 4, "one": 1}
+_SHAPE_COUNTS = {"shapes": (1, 6), "both": (1, 4), "one": (1, 1), "two": (2, 2)}
 
 _ASPECTS = ((1, 1), (4, 3), (3, 2), (16, 9), (2, 1), (3, 4), (2, 3), (9, 16))
 _ASPECT_WEIGHTS = (0.40, 0.16, 0.10, 0.07, 0.04, 0.12, 0.08, 0.03)
@@ -35,6 +36,11 @@ def picture_size(rng: random.Random) -> tuple[int, int]:
     longest = max(longest, _SHORTEST_SIDE * max(across, down) / min(across, down) * 0.9)
     unit = longest / max(across, down)
     return round(unit * across), round(unit * down)
+
+
+def _sign_size(rng: random.Random) -> tuple[int, int]:
+    width = rng.randint(_SHORTEST_SIDE, 2 * _SHORTEST_SIDE)
+    return width, round(width * rng.uniform(0.5, 1.0))
 
 
 def add_shapes(painter: Painter, count: int) -> None:
@@ -87,6 +93,15 @@ def _add_texts(painter: Painter, count: int, held_out: bool) -> None:
             painter.lines([line], colour, plate=plate)
 
 
+def _add_sign(painter: Painter, held_out: bool) -> None:
+    """One string, nearly as wide as the picture."""
+    rng, width = painter.rng, painter.width - 4.0
+    capitals = min(0.6 * painter.height, 0.35 * width) * rng.uniform(0.7, 1.0)
+    line = _line(painter, rng.choice(FONTS), capitals * _EM_TO_CAPITAL, width, held_out)
+    if line is not None:
+        painter.lines([line], rng.choice(apt_colours(painter.behind.colours, text=True)))
+
+
 def _add_stack(painter: Painter, count: int, colour: str, size: float, held_out: bool) -> None:
     """Lines in one font and colour below each other, as on a receipt."""
     font = painter.rng.choice(FONTS)
@@ -126,12 +141,15 @@ def scene(rng: random.Random, kind: Kind, *, held_out: bool) -> Scene | None:
         kind: What is on the picture.
         held_out: Whether printed strings are those that training never sees.
     """
-    painter = Painter(rng, background(rng, *picture_size(rng)))
+    size = _sign_size(rng) if kind == "sign" else picture_size(rng)
+    painter = Painter(rng, background(rng, *size))
     if kind == "page":
         _add_page(painter, held_out)
         return painter.scene()
+    if kind == "sign":
+        _add_sign(painter, held_out)
     if kind in ("text", "both"):
         _add_texts(painter, rng.randint(1, 3 if kind == "text" else 2), held_out)
-    if kind in _MOST_SHAPES:
-        add_shapes(painter, rng.randint(1, _MOST_SHAPES[kind]))
+    if kind in _SHAPE_COUNTS:
+        add_shapes(painter, rng.randint(*_SHAPE_COUNTS[kind]))
     return painter.scene() if painter.things else None

@@ -115,7 +115,7 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
         "cell": functools.partial(ask_cell, said),
         "table_markdown": functools.partial(ask_markdown, said),
     }
-    return Drawn((press.scene(),), questions)
+    return Drawn((press.document(),), questions)
 
 
 def _draw_lines(

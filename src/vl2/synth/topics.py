@@ -20,7 +20,7 @@ vinegar waffle walnut water wine wraps yeast yogurt
 _PEOPLE = """
 Ada Adam Alan Alma Amy Andy Anna Anton Arlo Ava Ben Bea Bella Boris Brian Carl Carla Cleo Clara Dan
 Dana David Dora Edith Ella Elsa Emil Emma Eric Esther Eva Felix Fiona Frank Fred Gina Greta Hana
-Hans Harry Hazel Helen Hugo Ida Ines Ivan Jack Jana Jane Jim Joan Joe John Josef Julia Karl Kate
+Hans Harry Hazel Helen Hugo Ida Ivan Jack Jana Jane Jim Joan Joe John Josef Julia Karl Kate
 Kim Lara Laura Lena Leo Lily Linda Lisa Lou Lucas Lucy Luis Mara Maria Mark Marta Mary Max Maya Mia
 Mila Mona Nadia Nina Noah Nora Olga Oscar Otto Paul Paula Pedro Peter Petra Pia Ralph Ray Rita
 Robin Rosa Ruth Sam Sara Simon Sofia Stella Sven Tara Ted Theo Tim Tina Tom Toni Una Vera Victor
@@ -29,8 +29,8 @@ Wanda Will Yara Zoe
 _TOWNS = """
 Accra Athens Bari Basel Berlin Bern Bonn Boston Bremen Brest Cairo Calais Cork Dakar Dallas Delft
 Delhi Denver Dover Dublin Essen Faro Geneva Genoa Ghent Graz Hanoi Havana Izmir Jena Kiel Krakow
-Kyiv Kyoto Lagos Leeds Leipzig Lille Lima Linz Lisbon London Lyon Madrid Malaga Malmo Metz Miami
-Milan Minsk Munich Nancy Nantes Naples Nice Oporto Osaka Oslo Oxford Padua Paris Parma Perth Pisa
+Kyiv Kyoto Lagos Leeds Leipzig Lille Lima Lund Lisbon London Lyon Madrid Malaga Malmo Metz Miami
+Milan Minsk Munich Nancy Nantes Naples Nice Oporto Osaka Oslo Oxford Padua Paris Pecs Perth Pisa
 Porto Prague Quito Reims Riga Rome Rouen Salem Seoul Siena Split Sofia Tampa Tokyo Toulon Tours
 Trento Trier Tunis Turin Turku Utrecht Venice Verona Vienna Vilnius Warsaw York Zagreb Zurich
 """

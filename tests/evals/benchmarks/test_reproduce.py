@@ -47,6 +47,52 @@ def test_files_are_found_by_their_names(folder):
     assert found["textvqa", "val"] is None
 
 
+@pytest.mark.parametrize(
+    ("names", "task", "split", "found"),
+    [
+        (["MathVista_MINI.tsv"], "mathvista", "testmini", "MathVista_MINI.tsv"),
+        (["MMBench_DEV_EN.tsv", "MMBench_DEV_CN.tsv"], "mmbench", "en, test", "MMBench_DEV_EN.tsv"),
+        (["MMBench_DEV_EN_V11.tsv"], "mmbench", "en, test", None),
+        (
+            ["MMBench_DEV_CN_V11.tsv", "MMBench_DEV_EN_V11.tsv"],
+            "mmbench",
+            "V1.1",
+            "MMBench_DEV_EN_V11.tsv",
+        ),
+        (["DocVQA_VAL.tsv", "DocVQA_TEST.tsv"], "docvqa", "test", "DocVQA_TEST.tsv"),
+        (["RefCOCO.tsv"], "refcocog", "test", "RefCOCO.tsv"),
+        (["RefCOCO.tsv", "refcoco_val.json"], "refcoco", "val", "refcoco_val.json"),
+    ],
+)
+def test_the_names_that_files_go_by(tmp_path, names, task, split, found):
+    for name in names:
+        (tmp_path / name).touch()
+    (aim,) = (
+        aim
+        for aim in targets("base", tmp_path)
+        if (aim.published.task, aim.published.split) == (task, split)
+    )
+    assert (aim.data and aim.data.name) == found
+
+
+def test_a_file_of_all_parts(tmp_path):
+    file = tmp_path / "RefCOCO.tsv"
+    file.touch()
+    aims = targets("base", tmp_path)
+    assert list(files_to_run(aims)) == [(n, file) for n in ("refcoco", "refcoco+", "refcocog")]
+    ours = {("refcoco+", file): {"score": 50.0, "RefCOCO+_testA": 95.0, "RefCOCO+ val": 5.0}}
+    found = {
+        aim.published.split: (score, state)
+        for aim, score, state in compared(aims, ours)
+        if aim.published.task == "refcoco+"
+    }
+    assert found == {
+        "testA": (95.0, "reached"),
+        "val": (5.0, "falls short"),
+        "testB": (None, "no data"),
+    }
+
+
 def test_each_file_is_run_once(folder):
     files = list(files_to_run(targets("tiny", folder)))
     assert len(files) == len(set(files)) == 10

@@ -82,7 +82,7 @@ def test_a_question_that_cannot_be_asked_is_wrong_and_says_why(data, tmp_path):
 def test_another_run_is_not_mixed_in(data, tmp_path):
     do(data, RIGHT, tmp_path / "out", limit=1)
     run = Run(TASKS["docvqa"], Scripted(RIGHT), data, tmp_path / "out")
-    with pytest.raises(InputError, match=r"holds another run \(chartqa with scripted"):
+    with pytest.raises(InputError, match=r"holds another run \(task 'chartqa', not '"):
         evaluate(run, read_rows(data))
     (tmp_path / "out" / "run.json").write_text("[]")
     with pytest.raises(InputError, match="holds another run"):

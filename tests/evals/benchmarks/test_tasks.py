@@ -249,6 +249,8 @@ def test_mathvista():
             "y2": 61,
         },
         {"sentences": [{"sent": "the corner"}], "bbox": [0, 0, 48.5, 61]},
+        {"question": "The region: the corner", "answer": "[0, 0, 0.5, 1.0]"},
+        {"question": "The region: the corner", "answer": "The box is [0 0 48.5 61]."},
     ],
 )
 def test_refcoco_in_every_spelling(values):
@@ -261,6 +263,15 @@ def test_refcoco_in_every_spelling(values):
     assert judge(question, whole.replace("0, 0", "9, 0")).score == 0
     assert judge(question, question.answers[0]).said.endswith("(IoU 1.00)")
     assert judge(question, "nowhere").said is None
+
+
+def test_refcoco_takes_its_own_rows_of_a_file_of_all_three():
+    rows = {"sent": "a", "bbox": [0, 0, 9, 9]}
+    for split in ("RefCOCO+_val", "refcoco+ testA"):
+        assert asked("refcoco", split=split, **rows) == asked("refcocog", split=split, **rows) == []
+        (question,) = asked("refcoco+", split=split, **rows)
+        assert question.category == split
+    assert len(asked("refcocog", split="val", **rows)) == 1
 
 
 def test_refcoco_asks_each_expression_and_tells_bad_rows():

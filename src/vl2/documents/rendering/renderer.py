@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -63,6 +64,7 @@ class Renderer:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._lock, self._closed = threading.Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self._requests = 0
         self._document: dict[str, Any] | None = None
@@ -75,7 +77,7 @@ class Renderer:
         """
         self._document = {"do": "open", "path": os.fspath(path.absolute()), "pdf": pdf}
         if self._requests > _REQUESTS_OF_A_PROCESS:
-            self.close()
+            self._stop()
         try:
             return self._insist(self._document)[0]["pages"]
         except PageError as error:
@@ -94,25 +96,21 @@ class Renderer:
         return Sheet(PIL.Image.frombytes("RGB", size, data), header["text"])
 
     def close(self) -> None:
-        """End the process."""
-        process, self._process, self._requests = self._process, None, 0
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        """End the process for good; any thread may call this."""
+        with self._lock:
+            self._closed = True
+        self._stop()
 
     def _insist(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Ask; a process that dies may have been worn out by others, so ask a new one once more."""
         try:
             return self._ask(request)
         except BrokenPipeError:
-            self.close()
+            self._stop()
         try:
             return self._ask(request)
         except BrokenPipeError as error:
-            self.close()
+            self._stop()
             mib = self._limits.memory // 2**20
             raise LostPageError(
                 f"it crashed the process that rendered it, or needed more than {mib} MiB or "
@@ -120,26 +118,43 @@ class Renderer:
             ) from error
 
     def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        if self._process is None:
-            self._process = self._started()
+        process = self._process
+        if process is None:
+            process = self._start()
             if request is not self._document and self._document is not None:
-                self._exchange(self._process, self._document)
-        return self._exchange(self._process, request)
+                self._exchange(process, self._document)
+        return self._exchange(process, request)
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         variables = {
             **os.environ,
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves memory
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
-        return subprocess.Popen(
-            [sys.executable, "-m", _CHILD, str(self._limits.memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=variables,
-        )
+        with self._lock:
+            if self._closed:
+                raise LostPageError("it was not rendered before the work was ended")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", _CHILD, str(self._limits.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=variables,
+            )
+            return self._process
+
+    def _stop(self) -> None:
+        """End the process; another one is started when there is something to do."""
+        with self._lock:
+            process, self._process, self._requests = self._process, None, 0
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):  # what it did not read any more
+                        pipe.close()
 
     def _exchange(
         self, process: subprocess.Popen[bytes], request: dict[str, Any]
@@ -165,7 +180,7 @@ class Renderer:
             header, data = _received(process.stdout)
         except BrokenPipeError:
             if late.is_set():
-                self.close()
+                self._stop()
                 raise LostPageError(f"it took more than {seconds:g} s") from None
             raise
         finally:

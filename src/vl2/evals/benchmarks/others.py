@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from vl2 import grounding
 from vl2.chat import Picture
@@ -26,6 +27,9 @@ from vl2.processing.images import open_image
 YES_OR_NO = "Please answer yes or no."
 
 _PHRASES = ("expression", "sent", "sentence", "caption", "phrase", "refexp", "sentences")
+_WHOSE = re.compile(r"refcoco[+g]?", re.IGNORECASE)
+_BOX = re.compile(r"\[([-+\d.,\s]{7,80})\]")
+_LARGEST_SHARE = 1.5
 _INSIDE = re.compile(r"<ref>(.*?)</ref>|<\|ref\|>(.*?)<\|/ref\|>", re.DOTALL)
 
 
@@ -59,12 +63,21 @@ def _total_mme(records: Sequence[Record]) -> Scores:
     return {"score": scores.pop("total"), **scores}
 
 
-def ask_refcoco(row: Row) -> list[Question]:
-    """Each expression that refers to the row's box, in the model's own words for pointing."""
-    picture = open_image(_only(row))
-    corners = _corners(row)
-    facts = {"box": list(corners), "width": picture.width, "height": picture.height}
+def ask_refcoco(benchmark: str, row: Row) -> list[Question]:
+    """Each expression that refers to the row's box, in the model's own words for pointing.
+
+    Args:
+        benchmark: `refcoco`, `refcoco+` or `refcocog`; a file of all three (VLMEvalKit's) says of
+            each row whose it is.
+        row: of the file.
+    """
     category = str(row.find("split", "category", "dataset_name") or "")
+    whose = _WHOSE.match(category)
+    if whose and whose[0].lower() != benchmark:
+        return []
+    picture = open_image(_only(row))
+    corners = _corners(row, picture.size)
+    facts = {"box": list(corners), "width": picture.width, "height": picture.height}
     asked = []
     for index, phrase in enumerate(_phrases(row)):
         name = f"{row.number}-{id_of(row)}/{index}"
@@ -96,11 +109,14 @@ def _phrases(row: Row) -> list[str]:
     return [question.rpartition(":")[2].strip(" \"'.")]
 
 
-def _corners(row: Row) -> boxes.Corners:
-    """The right box in pixels, from whichever columns the file has."""
+def _corners(row: Row, size: tuple[int, int]) -> boxes.Corners:
+    """The right box in pixels, from whichever columns the file has, for a picture of a size."""
     apart = [row.find(f"bbox_{side}", side) for side in ("x1", "y1", "x2", "y2")]
     values = apart if None not in apart else as_list(row.find("bbox", "box"))
+    written = _BOX.search(str(row.find("answer"))) if values == [None] else None
     try:
+        if written:
+            return _written_box(written[1], size)
         a, b, c, d = (float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise InputError(f"Row {row.number} has no box of four numbers: {values!r}.") from error
@@ -110,6 +126,17 @@ def _corners(row: Row) -> boxes.Corners:
     if row.find("box_format") == "xywh":
         as_given = False
     return (a, b, c, d) if as_given else (a, b, a + c, b + d)
+
+
+def _written_box(text: str, size: tuple[int, int]) -> boxes.Corners:
+    """A box that is written as the answer: shares of the picture, or pixels if larger than those.
+
+    Raises:
+        ValueError: it is not four numbers.
+    """
+    a, b, c, d = (float(number) for number in text.replace(",", " ").split())
+    wide, tall = size if max(map(abs, (a, b, c, d))) <= _LARGEST_SHARE else (1, 1)
+    return a * wide, b * tall, c * wide, d * tall
 
 
 def _judge_refcoco(question: Question, prediction: str) -> Judgement:
@@ -126,7 +153,9 @@ def _judge_refcoco(question: Question, prediction: str) -> Judgement:
 TASKS = (
     Task("mme", "MME", ask_mme, _judge_mme, _total_mme, 2800.0, "sum of 2800"),
     *(
-        Task(name, title, ask_refcoco, _judge_refcoco, mean_scores, unit="Acc@0.5, %")
+        Task(
+            name, title, partial(ask_refcoco, name), _judge_refcoco, mean_scores, unit="Acc@0.5, %"
+        )
         for name, title in (
             ("refcoco", "RefCOCO"),
             ("refcoco+", "RefCOCO+"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -175,16 +175,20 @@ def _prepared(run: Run) -> dict[str, Record]:
         ) from error
     if held is not None and held != settings:
         raise InputError(
-            f"{str(run.folder)!r} holds another run ({_told(held)}): name another folder, or "
-            "delete it."
+            f"{str(run.folder)!r} holds another run ({_told(held, settings)}): name another "
+            "folder, or delete it."
         )
     return _read(run.folder / PREDICTIONS)
 
 
-def _told(held: Any) -> str:  # noqa: ANN401 - whatever the file holds
+def _told(held: Any, wanted: Mapping[str, Any]) -> str:  # noqa: ANN401 - whatever the file holds
+    """In what an earlier run differs from the one that is wanted."""
     if not isinstance(held, dict):
         return "of another kind"
-    return f"{held.get('task')} with {held.get('model')} on {held.get('data')}"
+    for name, value in wanted.items():
+        if held.get(name) != value:
+            return f"{name} {held.get(name)!r}, not {value!r}"
+    return "of another kind"
 
 
 def _read(path: Path) -> dict[str, Record]:

@@ -13,7 +13,13 @@ from transformers import BatchFeature
 from vllm.config.multimodal import MultiModalDummyOptions
 from vllm.inputs import MultiModalDataDict, MultiModalInput
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
-from vllm.multimodal.parse import MultiModalDataItems
+from vllm.multimodal.media import MediaWithBytes
+from vllm.multimodal.parse import (
+    ImageProcessorItems,
+    ModalityDataItems,
+    MultiModalDataItems,
+    MultiModalDataParser,
+)
 from vllm.multimodal.processing import (
     BaseDummyInputsBuilder,
     BaseMultiModalProcessor,
@@ -37,6 +43,20 @@ def load_processor(model: str, revision: str | None) -> DeepseekVLV2Processor:
     return DeepseekVLV2Processor.from_pretrained(model, revision=revision or "main")
 
 
+class PictureOpener(MultiModalDataParser):
+    """Opens pictures as `vl2` does: upright, within limits, transparency dropped, not blended."""
+
+    def _parse_image_data(
+        self,
+        data: Any,  # noqa: ANN401 - whatever a request may hold
+    ) -> ModalityDataItems[Any, Any] | None:
+        if data is None or self.is_embeddings(data):
+            return super()._parse_image_data(data)
+        return ImageProcessorItems(
+            [_opened(x) for x in (data if isinstance(data, list) else [data])]
+        )
+
+
 class Pictures(BaseProcessingInfo):
     """What vLLM asks about pictures."""
 
@@ -44,6 +64,10 @@ class Pictures(BaseProcessingInfo):
         """Our processor; options of a request do not concern it."""
         model = self.ctx.model_config
         return load_processor(model.model, model.revision)
+
+    def get_data_parser(self) -> PictureOpener:
+        """What opens them."""
+        return PictureOpener(expected_hidden_size=self._get_expected_hidden_size())
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
         """Any number of pictures, as far as the context holds them."""
@@ -93,7 +117,7 @@ class PictureProcessor(BaseMultiModalProcessor[Pictures]):
     ) -> BatchFeature:
         processor = self.info.get_hf_processor()
         tiling = processor.tiling.limited(hf_kwargs.get("max_tiles"))
-        pictures = [open_image(picture) for picture in hf_data["images"]]
+        pictures = hf_data["images"]
         grids = [tiling.grid(*picture.size, tiled=hf_kwargs[_TILED]) for picture in pictures]
         tiles = [
             cut(
@@ -137,3 +161,12 @@ class PictureProcessor(BaseMultiModalProcessor[Pictures]):
             return [token] * processor.tiling.tokens(Grid(columns, rows))
 
         return [PromptReplacement(modality="image", target=[token], replacement=places)]
+
+
+def _opened(given: Any) -> Any:  # noqa: ANN401
+    """An RGB picture, which caches name by the bytes that it came in, or None for a cached one."""
+    if given is None:
+        return None
+    if isinstance(given, MediaWithBytes):
+        return MediaWithBytes(open_image(given.original_bytes), given.original_bytes)
+    return open_image(given)

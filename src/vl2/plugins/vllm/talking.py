@@ -6,10 +6,12 @@ somebody wrote in a question must stay a word.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from typing import Any
 
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 from vllm.config import VllmConfig
 from vllm.inputs import TextPrompt, TokensPrompt
@@ -27,6 +29,7 @@ from vllm.tokenizers.hf import get_cached_tokenizer
 
 from vl2.chat import as_conversation
 from vl2.errors import InputError
+from vl2.grounding.boxes import TAGS
 from vl2.processing.calls import stand_ins
 from vl2.processing.template import Piece, encode, lay_out, left_open, read_markup
 from vl2.processing.tokens import Vocabulary, add_special_tokens, load_tokenizer
@@ -44,10 +47,14 @@ class VL2Tokenizer:
         download_dir: str | None = None,
         **kwargs: object,
     ) -> PreTrainedTokenizerFast:
-        """The tokenizer of a checkpoint as its file states it, with all special tokens."""
+        """The tokenizer of a checkpoint as its file states it, with all special tokens.
+
+        vLLM leaves special tokens out of answers, unless a request says otherwise. The markup of
+        boxes is no longer one of them here.
+        """
         tokenizer = load_tokenizer(path, revision=revision, cache_dir=download_dir)
         add_special_tokens(tokenizer)
-        return get_cached_tokenizer(tokenizer)
+        return get_cached_tokenizer(_with_boxes_shown(tokenizer))
 
 
 class VL2Renderer(HfRenderer):
@@ -109,12 +116,21 @@ class VL2Renderer(HfRenderer):
         return encode(pieces, self._vocabulary, places).token_ids.tolist()
 
 
+def _with_boxes_shown(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in state["added_tokens"]:
+        token["special"] = token["special"] and token["content"] not in TAGS
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+    )
+
+
 def _parsing(params: ChatParams) -> dict[str, Any]:
-    """How vLLM is to read messages: pictures as they are, since `vl2.processing` makes them RGB."""
-    media = dict(params.media_io_kwargs or {})
-    media["image"] = {"image_mode": None, **media.get("image", {})}
     return {
         "content_format": "openai",
-        "media_io_kwargs": media,
+        "media_io_kwargs": params.media_io_kwargs,
         "mm_processor_kwargs": params.mm_processor_kwargs,
     }

@@ -7,7 +7,6 @@ import html
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -90,7 +89,7 @@ class Handlers:
         try:
             answering.check_count(len(talk.pictures))
             with answering.gate.entered() as place:
-                pictures = [Path(path).read_bytes() for path in talk.pictures]
+                pictures = list(map(views.read, talk.pictures))
                 prepared = await answering.prepare(
                     talk.messages(choices.system),
                     pictures,
@@ -151,14 +150,11 @@ class Handlers:
         try:
             self._answering.check_count(len(asked.pictures))
             if key != (cut.paths, cut.max_tiles):
-                cut = await self._answering.in_thread(
+                cut, shown = await self._answering.in_thread(
                     views.cut, *key, self._answering.assistant, self._limits
                 )
-                pictures = gr.update(
-                    value=list(cut.pictures),
-                    visible=bool(cut.pictures),
-                    columns=1 if len(cut.pictures) < 2 else 2,
-                )
+                columns = 1 if len(shown) < 2 else 2
+                pictures = gr.update(value=shown, visible=bool(shown), columns=columns)
             line = views.summary(asked, system, cut, self._answering.assistant)
         except (VL2Error, Refusal) as error:
             gr.Warning(html.escape(str(error)))

@@ -56,9 +56,7 @@ class _Views(NamedTuple):
 def build(answering: Answering) -> gr.Blocks:
     """The page for one model."""
     handlers = Handlers(answering)
-    with gr.Blocks(
-        title="vl2", analytics_enabled=False, delete_cache=(3600, 24 * 3600), fill_width=True
-    ) as page:
+    with gr.Blocks(title="vl2", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(answering), elem_id="heading")
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=320):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, HTTPException
 from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vl2.server.answering import Answering
+from vl2.server.page.doors import Doors
 from vl2.server.page.layout import build
+from vl2.server.page.uploads import Uploads
+from vl2.server.sending import cancelled
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -54,13 +62,17 @@ def mount(app: FastAPI) -> None:
         raise HTTPException(404, rest)
 
     app.add_middleware(_Alone)
+    uploads = Uploads()
+    page = build(answering)
+    uploads.keep()
     gr.mount_gradio_app(
         app,
-        build(answering),
+        page,
         "/",
         auth=None if key is None else knows_the_key,
         auth_message="Any name, and the API key as the password.",
-        css_paths=[_STYLE],
+        # As styles for the framework they would reach only what stands inside of its own margins.
+        head=f"<style>{_STYLE.read_text(encoding='utf-8')}</style>",
         theme=_theme(),
         footer_links=[],
         run_history=False,
@@ -68,7 +80,29 @@ def mount(app: FastAPI) -> None:
         mcp_server=False,
         max_file_size=answering.settings.max_body_bytes,
         show_error=False,
+        app_kwargs={"middleware": [Middleware(Doors, uploads=uploads)]},
     )
+    _with_uploads(app, uploads)
+
+
+def _with_uploads(app: FastAPI, uploads: Uploads) -> None:
+    """Keep the folder small while the application runs, and remove it at its end.
+
+    Not at the end of the process: a signal leaves no time for that.
+    """
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(of: FastAPI) -> AsyncIterator[Any]:
+        async with inner(of) as state:
+            pruning = asyncio.ensure_future(uploads.keep_small())
+            try:
+                yield state
+            finally:
+                await cancelled(pruning)
+        uploads.remove()
+
+    app.router.lifespan_context = lifespan
 
 
 def _theme() -> gr.themes.Base:

@@ -31,21 +31,31 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Pictures of a conversation as the model will see them.
+    """How the pictures of a conversation are cut. Each page keeps one, so it holds no pixels.
 
     Attributes:
         paths: where they are.
         max_tiles: at most so many tiles each.
-        pictures: each with its grid, and its name.
         counts: tokens of each.
         lines: what there is to say about each.
     """
 
     paths: tuple[str, ...] = ()
     max_tiles: int = 0
-    pictures: tuple[tuple[PIL.Image.Image, str], ...] = ()
     counts: tuple[int, ...] = ()
     lines: tuple[str, ...] = ()
+
+
+def read(path: str) -> bytes:
+    """The bytes of a picture that was uploaded.
+
+    Raises:
+        ImageError: it has been removed since.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{Path(path).name} is no longer on the server: add it again.") from error
 
 
 def opened(path: str, limits: Limits) -> PIL.Image.Image:
@@ -54,14 +64,20 @@ def opened(path: str, limits: Limits) -> PIL.Image.Image:
     Raises:
         ImageError: it cannot be opened.
     """
+    encoded = read(path)
     try:
-        return open_image(Path(path).read_bytes(), limits=limits)
+        return open_image(encoded, limits=limits)
     except ImageError as error:
         raise ImageError(f"{Path(path).name}: {error}") from error
 
 
-def cut(paths: Sequence[str], max_tiles: int, assistant: Assistant, limits: Limits) -> Cut:
+def cut(
+    paths: Sequence[str], max_tiles: int, assistant: Assistant, limits: Limits
+) -> tuple[Cut, list[tuple[PIL.Image.Image, str]]]:
     """How the pictures of a conversation are cut.
+
+    Returns:
+        What there is to know about it, and each picture with its grid and its name.
 
     Raises:
         ImageError: one of them cannot be opened.
@@ -70,15 +86,15 @@ def cut(paths: Sequence[str], max_tiles: int, assistant: Assistant, limits: Limi
     images = [opened(path, limits) for path in paths]
     grids = choose_grids([image.size for image in images], tiling)
     counts = tuple(map(tiling.tokens, grids))
-    pictures = tuple(
+    shown = [
         (with_tiles(image, grid, tiling), f"Picture {number}")
         for number, (image, grid) in enumerate(zip(images, grids, strict=True), start=1)
-    )
+    ]
     lines = tuple(
         _line(number, image, grid, count)
         for number, (image, grid, count) in enumerate(zip(images, grids, counts, strict=True), 1)
     )
-    return Cut(tuple(paths), max_tiles, pictures, counts, lines)
+    return Cut(tuple(paths), max_tiles, counts, lines), shown
 
 
 def summary(talk: Talk, system: str, cut: Cut, assistant: Assistant) -> str:

@@ -1,0 +1,84 @@
+"""Who reads for `vl2 read`: this process, several of this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vl2.cli import terminal
+from vl2.cli.wish import Wish
+from vl2.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2.documents.batch.errand import Errand
+    from vl2.documents.results import Outcome
+    from vl2.documents.run import Plan
+    from vl2.documents.settings import Settings
+    from vl2.engine import Assistant
+
+
+def check(wish: Wish) -> None:
+    """Refuse a cluster that cannot be used before anything is read."""
+    if wish.ray is None:
+        return
+    from vl2.documents.batch.cluster import check_address
+
+    if wish.offline:
+        raise InputError(
+            "--offline forbids --ray, for the machines of a cluster talk over the network: "
+            "use --workers on this machine."
+        )
+    check_address(wish.ray)
+
+
+def work(
+    wish: Wish,
+    settings: Settings,
+    planned: Plan,
+    on_page: Callable[[], None],
+    on_document: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Read what is to be read, by whoever was asked for."""
+    from vl2.documents.run import gathered, run
+
+    errand = _errand(wish, settings)
+    if wish.ray is not None:
+        from vl2.documents.batch.cluster import read_on_cluster
+
+        finished = read_on_cluster(wish.ray, errand, planned.jobs, wish.workers, on_page)
+        with contextlib.closing(finished):
+            return gathered(planned, finished, on_document)
+    if wish.workers is not None and wish.workers > 1:
+        from vl2.documents.batch.pool import Pool
+
+        workers = min(wish.workers, len(planned.jobs))
+        with contextlib.closing(Pool(errand, workers, on_page)) as pool:
+            return run(planned, pool.read, workers * wish.parallel, on_document)
+    from vl2.documents.batch.errand import open_desk, open_reader
+
+    reader = open_reader(settings, wish.url, lambda: _assistant(wish))
+    with contextlib.closing(open_desk(errand, reader, on_page)) as desk:
+        return run(planned, desk.read, wish.parallel, on_document)
+
+
+def _errand(wish: Wish, settings: Settings) -> Errand:
+    from vl2.documents.batch.errand import Errand
+
+    return Errand(
+        settings=settings,
+        out=wish.out.absolute(),
+        limits=wish.limits,
+        parallel=wish.parallel,
+        copies=wish.report,
+        device=wish.device,
+        memory=wish.memory,
+        url=wish.url,
+        offline=wish.offline,
+    )
+
+
+def _assistant(wish: Wish) -> Assistant:
+    return terminal.load_assistant(
+        wish.model, wish.device, wish.dtype, wish.memory, quiet=wish.quiet
+    )

@@ -1,0 +1,1 @@
+"""What was read, as one HTML page that opens from disk."""

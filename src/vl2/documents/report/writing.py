@@ -1,0 +1,125 @@
+"""The report of a folder of results: pages as pictures, boxes on them, and what was read.
+
+All that comes from documents and models is text here: it is escaped, the page may load nothing but
+pictures beside it, and runs no script but its own (by its hash).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from vl2.documents import files
+from vl2.documents.desk import DOCUMENTS
+from vl2.documents.index import read_index
+from vl2.documents.report.look import CSS, SCRIPT
+from vl2.documents.report.sheet import safe, sheet, values
+from vl2.documents.results import RESULT
+
+REPORT = "report.html"
+MAX_PAGES = 3000
+"""Pages that the report shows; more would be slow to open. The rest is in the index."""
+
+
+def write_report(out: Path) -> Path:
+    """Write the report of everything that a folder's index lists; returns its file."""
+    rows = sorted(read_index(out), key=lambda row: (row["path"], row["folder"]))
+    shown = list(_shown(rows))
+    with files.whole(out / REPORT) as file:
+        for part in _parts(out, rows, shown):
+            file.write(part.encode("utf-8", "replace"))
+    return out / REPORT
+
+
+def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Documents until there are enough pages; those with the same content once."""
+    seen: set[str] = set()
+    pages = 0
+    for row in rows:
+        if row["folder"] and row["folder"] in seen:
+            continue
+        seen.add(row["folder"])
+        pages += max(row["read"], 1)
+        if pages > MAX_PAGES:
+            return
+        yield row
+
+
+def _parts(out: Path, rows: list[dict[str, Any]], shown: list[dict[str, Any]]) -> Iterator[str]:
+    pages = sum(row["read"] for row in rows)
+    wrong = sum(row["status"] != "ok" for row in rows)
+    flags = sum(row["flags"] for row in rows)
+    told = f"documents: {len(rows)}, with errors: {wrong}; pages: {pages}, to look at: {flags}"
+    if len(shown) < len(rows):
+        told += f"; documents shown: {len(shown)}, the index lists all"
+    yield (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
+        '<meta name=viewport content="width=device-width">'
+        f"<title>vl2 read: {len(rows)}</title><style>{CSS}</style>"
+        f"<header><h1>vl2 read</h1><p>{told}</p>"
+        '<input type=search placeholder="Search names, texts, fields" aria-label=Search>'
+        "<span class=filters><button data-show=all aria-pressed=true>all</button>"
+        "<button data-show=error aria-pressed=false>errors</button>"
+        "<button data-show=flag aria-pressed=false>to look at</button></span>"
+        "<span id=count></span></header><div class=frame><nav>"
+    )
+    for number, row in enumerate(shown):
+        name = safe(_name(row))
+        yield (
+            f'<a href="#d{number}" title="{name}"><i class="dot {safe(row["status"])}"></i>'
+            f"<span>{name}</span><small>{row['read']}</small></a>"
+        )
+    yield "</nav><main>"
+    for number, row in enumerate(shown):
+        yield from _section(out, number, row)
+    yield f"</main></div><script>{SCRIPT}</script>"
+
+
+def _policy() -> str:
+    hashed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    styled = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; img-src 'self' file:; style-src 'sha256-{styled}'; "
+        f"script-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _section(out: Path, number: int, row: dict[str, Any]) -> Iterator[str]:
+    name = safe(_name(row))
+    state = "" if row["status"] == "ok" else "error"
+    error = f"<p class=bad>{safe(row['error'])}</p>" if row["error"] else ""
+    yield (
+        f'<section id=d{number} data-name="{name}" data-state="{state}">'
+        f"<h2>{name}</h2><p class=about>{safe(_about(row))}"
+    )
+    place = out / DOCUMENTS / row["folder"]
+    result = files.read_json(place / RESULT, _is_result) if row["folder"] else None
+    if result is None:
+        yield f"</p>{error}</section>"
+        return
+    folder = f"{DOCUMENTS}/{quote(row['folder'])}"
+    yield f' <a href="{folder}/{RESULT}">{RESULT}</a></p>{error}'
+    if len(result["pages"]) > 1 and isinstance(result.get("fields"), dict):
+        yield f"<div class=whole><h3>Fields of the document</h3>{values(result['fields'])}</div>"
+    for page in result["pages"]:
+        yield sheet(page, folder, f"d{number}p{page['page']}")
+    yield "</section>"
+
+
+def _is_result(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return isinstance(value, dict) and isinstance(value.get("pages"), list)
+
+
+def _name(row: dict[str, Any]) -> str:
+    return Path(row["path"]).name
+
+
+def _about(row: dict[str, Any]) -> str:
+    read = f"pages {row['read']} of {row['pages']}"
+    tokens = row["prompt_tokens"] + row["completion_tokens"]
+    return f"{row['path']} · {row['status']} · {read} · {tokens} tokens"

@@ -1,0 +1,1 @@
+"""Documents with known truth, rendered and read: contracts, statements, receipts, tables."""
