@@ -7,6 +7,8 @@ not packed, activations other than SiLU), `Runner` runs the layers one by one.
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -21,7 +23,7 @@ from vl2.model.language import (
 )
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.ops.kernels import step
-from vl2.ops.kernels.library import TYPES, library
+from vl2.ops.kernels.library import TYPES, huge_pages, library
 from vl2.ops.kernels.products import Experts, Weight
 from vl2.quantization.modules import QuantisedLinear, QuantisedMLP, QuantisedMoE
 
@@ -36,6 +38,10 @@ class Singles:
 
     def __init__(self, loaded: ctypes.CDLL, stack: step.Stack) -> None:
         self._loaded, self._stack = loaded, stack
+        weights = {id(each.codes): each.codes for each in _weights(stack)}
+        # Answers need not wait for it.
+        work = threading.Thread(target=_rearrange, args=(list(weights.values()),), daemon=True)
+        work.start()
 
     @classmethod
     def of(cls, model: DeepseekVLV2ForCausalLM, storage: Storage) -> Singles | None:
@@ -71,6 +77,22 @@ class Singles:
     ) -> torch.Tensor:
         """Logits after single tokens, float32 `[b, v]`; arguments as of `step.run`."""
         return step.run(self._loaded, self._stack, hidden, tables, slots, pages, lengths)
+
+
+def _weights(stack: step.Stack) -> Iterator[Weight]:
+    """All weights that a step reads."""
+    yield stack.head
+    for layer in stack.layers:
+        attention = layer.attention
+        maps = (attention.query, attention.key, attention.output, attention.value)
+        for weight in (*maps, attention.query_first, *layer.feed_forward.parts):
+            if weight is not None:
+                yield weight
+
+
+def _rearrange(codes: list[torch.Tensor]) -> None:
+    while codes:
+        huge_pages(codes.pop(), now=True)
 
 
 def _shape(config: DeepseekVLV2LanguageConfig, attention: nn.Module) -> step.Shape:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from vl2.model.configuration import DeepseekVLV2LanguageConfig
+from vl2.ops.kernels.library import huge_pages
 
 BLOCK = 16
 """Tokens of a page; `docs/decisions/0006-engine.md` says why."""
@@ -59,4 +60,6 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
         return torch.zeros(shape, dtype=dtype, device=device)
     # numpy asks the system for zeros, which take no memory until they are written; torch writes.
     size = int(np.prod(shape)) * dtype.itemsize
-    return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(dtype).view(shape)
+    zeros = torch.from_numpy(np.zeros(size, dtype=np.uint8))
+    huge_pages(zeros, now=False)
+    return zeros.view(dtype).view(shape)

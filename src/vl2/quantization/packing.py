@@ -13,7 +13,7 @@ from torch import nn
 from vl2.model.layers import DeepseekVLV2Experts
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.ops.groupwise import Scheme, quantise
-from vl2.ops.kernels.library import fast_library
+from vl2.ops.kernels.library import fast_library, huge_pages
 from vl2.quantization.modules import QuantisedExperts, QuantisedLinear
 from vl2.quantization.plan import part_of
 from vl2.quantization.quantizer import join_parts
@@ -71,6 +71,7 @@ def _experts(module: DeepseekVLV2Experts) -> QuantisedExperts | None:
     for name in made.weights:
         weight, codes = getattr(module, name), getattr(made, name)
         stored = torch.empty(codes.shape, dtype=torch.uint8)
+        huge_pages(stored, now=False)
         for expert, matrix in enumerate(weight.data):
             halves = matrix.chunk(2) if name == "gate_up_proj" else (matrix,)
             stored[expert] = torch.cat([quantise(half, PACKED)[0] for half in halves])

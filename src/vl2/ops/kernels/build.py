@@ -26,7 +26,7 @@ _FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=off",
 ]
-_PLAIN = ("linear", "experts", "cached", "many", "route", "step", "tiles_portable")
+_PLAIN = ("linear", "experts", "cached", "many", "pages", "route", "step", "tiles_portable")
 _AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma"]
 _X86 = {
     "tiles_avx2": ["-mavx2", "-mfma"],

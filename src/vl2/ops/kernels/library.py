@@ -177,6 +177,7 @@ def open_library(path: Path) -> ctypes.CDLL:
         ctypes.POINTER(PagedCache), address, number, address, whole,
     ]  # fmt: skip
     loaded.vl2_attention.argtypes = [ctypes.POINTER(ManyQueries), whole]
+    loaded.vl2_huge_pages.argtypes, loaded.vl2_huge_pages.restype = [address, number, whole], None
     # Model and batch are described in `vl2.ops.kernels.step`.
     loaded.vl2_step.argtypes = [address, address, address, address, whole]
     return loaded
@@ -206,6 +207,19 @@ def instruction_set() -> str:
 def instruction_set_of(loaded: ctypes.CDLL) -> str:
     """The instruction set that a library of kernels uses."""
     return loaded.vl2_select(b"").decode()
+
+
+def huge_pages(memory: torch.Tensor, *, now: bool) -> None:
+    """Asks the system to keep memory in pages of 2 MB; where it does not, nothing changes.
+
+    Args:
+        memory: on the CPU.
+        now: rearrange what is in use already, which takes about a second and a half a gigabyte;
+            else only what will be used later.
+    """
+    loaded = library()
+    if loaded is not None and memory.device.type == "cpu":
+        loaded.vl2_huge_pages(memory.data_ptr(), memory.nbytes, now)
 
 
 def check(status: int) -> None:

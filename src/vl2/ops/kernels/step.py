@@ -178,12 +178,14 @@ class Stack:
 
     Attributes:
         described: what the kernels are handed.
-        words: size of the vocabulary.
-        kept: the tensors and descriptions.
+        layers: its layers.
+        head: `[v, d]`.
+        kept: other tensors and descriptions.
     """
 
     described: _Model
-    words: int
+    layers: list[Layer]
+    head: Weight
     kept: tuple[object, ...]
 
 
@@ -205,7 +207,7 @@ def describe(
         head: `[v, d]`.
         pools: pages of the cache, one `[pages, page size, w]` a layer, float32 or bfloat16.
     """
-    kept: list[object] = [layers, pools, head]
+    kept: list[object] = [pools]
 
     def exact(values: torch.Tensor | None) -> int | None:
         if values is None:
@@ -246,7 +248,7 @@ def describe(
         exact(norm),
         _map(head, shape.width),
     )
-    return Stack(model, head.rows, (array, *kept))
+    return Stack(model, layers, head, (array, *kept))
 
 
 def run(
@@ -276,7 +278,7 @@ def run(
     cos, sin = (table.to(torch.float32).contiguous() for table in tables)
     slots, pages, lengths = slots.contiguous(), pages.contiguous(), lengths.contiguous()
     assert slots.dtype == pages.dtype == lengths.dtype == torch.int64
-    logits = hidden.new_empty((len(hidden), stack.words))
+    logits = hidden.new_empty((len(hidden), stack.head.rows))
     batch = _Batch(
         len(hidden),
         cos.data_ptr(),

@@ -4,6 +4,9 @@
 
 #include "packed.h"
 
+/* Asks for huge pages: from now on where memory is not used yet, or at once where it is. */
+void vl2_huge_pages(void *start, int64_t bytes, int now);
+
 /* Where the products of a linear map go, and what is done to them first. */
 typedef struct {
     void *y; /* [m][n] */
