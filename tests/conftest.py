@@ -50,4 +50,5 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _is_local(address: object) -> bool:
-    return isinstance(address, tuple) and address[0] in {"127.0.0.1", "::1", "localhost"}
+    host = address[0] if isinstance(address, tuple) else ""
+    return host in {"::1", "localhost"} or str(host).startswith("127.")

@@ -39,8 +39,8 @@ def raw():
 
 def head(content):
     return (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     ).encode()
 
 
@@ -153,7 +153,7 @@ def test_drops_of_a_head_do_not_help(serve, raw):
 
 def test_a_head_that_drops_after_an_answered_request_is_not_waited_for(serve, raw):
     served = serve(acted()[0], header_seconds=0.3)
-    connection = raw(served, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection = raw(served, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert "200 OK" in read(connection, "}")
     connection.sendall(b"GET /health HTTP/1.1\r\n")
     assert read(connection) == ""
@@ -189,7 +189,7 @@ def test_a_stop_lets_open_answers_finish_and_nobody_in(serve, raw):
     assistant, engine = acted()
     served = serve(assistant)
     with served.client() as client:
-        idle = raw(served, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle = raw(served, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert read(idle, "}")
         connection = raw(served, request(300, stream=True))
         assert wait_for(lambda: engine.words > 5)

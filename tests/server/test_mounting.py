@@ -6,8 +6,8 @@ import socket
 from html.parser import HTMLParser
 
 import pytest
-from conftest import serving
 from sent import png
+from served import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the page's framework about its own parts
 

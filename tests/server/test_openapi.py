@@ -25,7 +25,7 @@ OPERATIONS = [
 @pytest.fixture(scope="module")
 def document():
     assistant, _ = acted(pace=0)
-    app = create_app(assistant, Settings(model="nano"))
+    app = create_app(assistant, Settings(model="nano", hosts=("testserver",)))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _KEY_VARIABLE = "VL2_API_KEY"
+_HOSTS_VARIABLE = "VL2_ALLOW_HOSTS"
 
 
 def command(
@@ -38,6 +39,16 @@ def command(
             metavar="KEY",
             help="What clients must send as `Authorization: Bearer KEY`. The environment variable "
             "keeps it out of the list of processes.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar=_HOSTS_VARIABLE,
+            metavar="HOST",
+            help="Answer requests that call the server by this name too, as they do through a "
+            "proxy; may be given several times. The environment variable has spaces between them.",
             show_default=False,
         ),
     ] = None,
@@ -127,6 +138,8 @@ def command(
 
     settings = Settings(
         model=served_name or model,
+        host=host,
+        hosts=tuple(allow_hosts or ()),
         api_key=api_key,
         url_hosts=tuple(allow_urls or ()),
         private_urls=allow_private_urls,
@@ -144,6 +157,7 @@ def command(
             "--page": page is True,
             "--device": device != "auto",
             "--memory": memory is not None,
+            "--allow-hosts": bool(allow_hosts),
             "--allow-private-urls": allow_private_urls,
         }
         _hand_over(engine, model, host, port, dtype, settings, [name for name in own if own[name]])

@@ -5,110 +5,23 @@ the defaults here. A key that nobody knows is an error that names the nearest kn
 `first_k_dense_replace` would otherwise build another model without a word.
 """
 
-import difflib
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
-from transformers import GenerationConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
 from vl2.errors import CheckpointError
+from vl2.model.configuration_keys import OfficialConfig
 from vl2.ops.mla import LatentDims
 from vl2.ops.router import Routing
 
-# What the library itself reads and writes, beside the declared fields.
-_LIBRARY_KEYS = frozenset(vars(GenerationConfig())) | frozenset(
-    [
-        "_attn_implementation_autoset",
-        "_commit_hash",
-        "_name_or_path",
-        "attn_implementation",
-        "auto_map",
-        "experts_implementation",
-        "id2label",
-        "is_encoder_decoder",
-        "label2id",
-        "model_type",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "quantization_config",
-        "return_dict",
-        "rope_scaling",
-        "rope_theta",
-        "torch_dtype",
-        "transformers_version",
-    ]
-)
-# What older versions of the library wrote into every file; nothing reads it.
-_LEGACY_KEYS = frozenset(
-    [
-        "add_cross_attention",
-        "cross_attention_hidden_size",
-        "finetuning_task",
-        "is_decoder",
-        "prefix",
-        "pruned_heads",
-        "sep_token_id",
-        "task_specific_params",
-        "tf_legacy_loss",
-        "tie_encoder_decoder",
-        "tie_word_embeddings",
-        "tokenizer_class",
-        "torchscript",
-        "use_bfloat16",
-        "decoder_start_token_id",
-        "head_dim",
-        "qk_head_dim",
-    ]
-)
-
-
-_MOST_LAYERS, _MOST_EXPERTS, _MOST = 1000, 2**12, 2**24
-"""More would only keep the machine busy with names and shapes of tensors that no file holds."""
-
-
-class _OfficialConfig(PreTrainedConfig):
-    """Shared checks of the four configurations."""
-
-    ignored_keys: ClassVar[frozenset[str]] = frozenset()
-    # Fields that must be at least 1 where they are set, or sizes below would divide by zero.
-    counts: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
-        for alias, name in self.attribute_map.items():
-            if alias in kwargs:
-                setattr(self, name, kwargs.pop(alias))
-        unused = (_LEGACY_KEYS | self.ignored_keys | {"auto_map"}) - self._field_names()
-        kwargs = {key: value for key, value in kwargs.items() if key not in unused}
-        self._refuse_unknown(kwargs)
-        for name in self.counts:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise CheckpointError(f"{self.base_config_key}: {name} must be at least 1: {value}")
-            most = _MOST_LAYERS if name.endswith("layers") else _MOST
-            if value is not None and value > most:
-                told = f"{self.base_config_key}: {name} must be at most {most}: {value}"
-                raise CheckpointError(told)
-        super().__post_init__(**kwargs)
-
-    def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
-        unknown = sorted(key for key in kwargs if key not in _LIBRARY_KEYS)
-        if unknown:
-            known = sorted(self._field_names() | set(self.attribute_map))
-            near = difflib.get_close_matches(unknown[0], known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; remove it."
-            where = self.base_config_key or "the configuration"
-            raise CheckpointError(f"Unknown key {unknown[0]!r} in {where}{hint}")
-
-    @classmethod
-    def _field_names(cls) -> set[str]:
-        return set(cls.__dataclass_fields__)
+_MOST_EXPERTS = 2**12
 
 
 @strict
-class DeepseekVLV2VisionConfig(_OfficialConfig):
+class DeepseekVLV2VisionConfig(OfficialConfig):
     """The SigLIP tower: by default SO400M with 14-pixel patches at 384 pixels.
 
     `mlp_ratio` times `width`, rounded down, is the width of the MLPs.
@@ -176,7 +89,7 @@ class DeepseekVLV2VisionConfig(_OfficialConfig):
 
 
 @strict
-class DeepseekVLV2ProjectorConfig(_OfficialConfig):
+class DeepseekVLV2ProjectorConfig(OfficialConfig):
     """The adaptor between tower and language model: 2x2 fold and a GELU MLP."""
 
     model_type = "mlp_projector"
@@ -204,7 +117,7 @@ class DeepseekVLV2ProjectorConfig(_OfficialConfig):
 
 
 @strict
-class DeepseekVLV2LanguageConfig(_OfficialConfig):
+class DeepseekVLV2LanguageConfig(OfficialConfig):
     """The DeepSeekMoE language model; the defaults are those of the original DeepseekV2Config."""
 
     model_type = "deepseek_v2"
@@ -401,7 +314,7 @@ class DeepseekVLV2LanguageConfig(_OfficialConfig):
 
 
 @strict
-class DeepseekVLV2Config(_OfficialConfig):
+class DeepseekVLV2Config(OfficialConfig):
     """The whole model.
 
     `image_token_id` is the id of `<image>` in the tokenizer. The released files do not have it;

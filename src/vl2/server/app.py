@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vl2.engine import Assistant
 from vl2.server import about, chat, completions, locate, refusals
 from vl2.server.answering import Answering
-from vl2.server.guard import BodyGuard, KeyGuard
+from vl2.server.guard import BodyGuard, HostGuard, KeyGuard
 from vl2.server.metrics import Metrics
 from vl2.server.settings import Settings
 
@@ -48,6 +48,7 @@ def create_app(assistant: Assistant, settings: Settings) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
+    app.add_middleware(HostGuard, settings=settings)
     app.add_middleware(_Counted, metrics=answering.metrics)
     return app
 

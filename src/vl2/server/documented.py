@@ -14,6 +14,7 @@ _WHY = {
     404: "There is no such model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
+    421: "The request calls the server by a name that is not its own.",
     429: "Too many answers are unfinished.",
     500: "The server failed on this request.",
     503: "The server is about to stop.",

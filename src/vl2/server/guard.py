@@ -1,4 +1,4 @@
-"""What every request passes first: its size, its pace, its shape, its key."""
+"""What every request passes first: whom it calls, its size, its pace, its shape, its key."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vl2.server.names import as_address, called, canonical
 from vl2.server.refusals import Refusal
 from vl2.server.settings import Settings
 
@@ -23,6 +24,9 @@ MAX_FIELDS = 2**15
 
 BODIES_HELD = 8
 """How many bodies of the largest size may be in memory at once."""
+
+_LONGEST_NAME = 200
+"""Characters of a wrong name that an error repeats."""
 
 # Texts of a JSON body. An unfinished one counts to the end, so that nothing is scanned twice.
 _TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
@@ -52,6 +56,54 @@ def check_shape(body: bytes) -> None:
                 raise Refusal(400, f"The body is nested deeper than {MAX_DEPTH} levels.")
         elif character in b"]}":
             depth -= 1
+
+
+class HostGuard:
+    """Lets in only requests that call this server by a name of its own.
+
+    A web site can let its name lead to this machine (DNS rebinding); a browser then takes the
+    server for that site, and lets its scripts ask and read everything. The head of such a request
+    holds the site's name. It never holds an address, so all of them are good for a server that
+    listens on every one and may be reached by another than its own (a container).
+
+    Args:
+        app: what comes after it.
+        settings: where it listens, and how else it is called.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._names = {"localhost", *map(canonical, (settings.host, *settings.hosts))}
+        bound = as_address(settings.host)
+        self._everywhere = bound is not None and bound.is_unspecified
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            headers = [value for name, value in scope["headers"] if name == b"host"]
+            if len(headers) != 1 or not self._is_own(headers[0].decode("latin-1"), scope["server"]):
+                await _not_here(headers).response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_own(self, header: str, reached_at: tuple[str, int | None] | None) -> bool:
+        host = called(header)
+        if host is None or host in self._names:
+            return host is not None
+        address = as_address(host)
+        if address is None:
+            return False
+        at_it = reached_at is not None and host == canonical(reached_at[0])
+        return at_it or self._everywhere or address.is_loopback
+
+
+def _not_here(headers: list[bytes]) -> Refusal:
+    name = ", ".join(header[:_LONGEST_NAME].decode("latin-1") for header in headers)
+    return Refusal(
+        421,
+        f"This server is not called {name!r}: use its address, or let the operator name that host "
+        "with --allow-hosts.",
+    )
 
 
 class BodyGuard:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vl2.errors import InputError
 from vl2.processing.images import Limits
+from vl2.server.names import canonical
 
 _MIB = 2**20
 
@@ -16,6 +17,8 @@ class Settings:
 
     Attributes:
         model: the name that requests call the model by.
+        host: the address that it listens on.
+        hosts: other names and addresses by which clients may call it.
         api_key: what clients must send as `Authorization: Bearer KEY`; None asks for nothing.
         url_hosts: hosts, or `host:port`, from which pictures may be fetched; none by default.
         private_urls: let those hosts have addresses inside the operator's own network.
@@ -32,10 +35,12 @@ class Settings:
         drain_seconds: time that unfinished answers get when the server is told to stop.
 
     Raises:
-        InputError: a limit below 1, or a key that no header can carry.
+        InputError: a limit below 1, a key that no header can carry, or a host that is none.
     """
 
     model: str = "nano"
+    host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()
     api_key: str | None = None
     url_hosts: tuple[str, ...] = ()
     private_urls: bool = False
@@ -54,6 +59,12 @@ class Settings:
         for name in ("queue", "picture_bytes", "max_body_bytes", "max_pixels", "max_images"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for host in self.hosts:
+            if canonical(host) is None:
+                raise InputError(
+                    f"A server cannot be called {host!r}: --allow-hosts takes a name or an address "
+                    "such as vl2.example.org, without scheme, port and path."
+                )
         key = self.api_key
         if key is not None and not (key.isascii() and key.isprintable()):
             raise InputError("The API key holds characters that no header can carry: use ASCII.")
