@@ -81,18 +81,16 @@ static inline lanes load_typed(const char *x, int type, int64_t place) {
 
 /* Heads that have keys and values of their own: nothing is worth widening beforehand, and the tokens
  * are read one after the other as they lie. Both widths are multiples of LANES. */
-static inline __attribute__((always_inline)) void attend_alone(const cached_run *run, const int type, const float *query,
-                                float *top, float *total, float *mixed, float *scores) {
+static inline __attribute__((always_inline)) void attend_alone(
+    const cached_run *run, const int type, const float *query, float *top, float *total,
+    float *mixed, float *scores) {
     const int64_t width = run->width, padded = padded_width(width);
     const int64_t value_width = run->value_width, value_padded = padded_width(value_width);
-    const int64_t size = type_size(type), bytes = run->groups * width * size;
+    const int64_t bytes = run->stride * type_size(type);
     for (int64_t t = 0; t < run->tokens; t++) {
-        /* Keys alone are half of what lies there, which the processor does not see coming. */
-        const char *ahead = (const char *)run->keys + (t + 2) * run->stride * size;
-        const char *later = (const char *)run->values + t * run->stride * size;
-        for (int64_t i = 0; i < bytes; i += 64) {
-            __builtin_prefetch(ahead + i);
-            __builtin_prefetch(later + i);
+        /* The processor does not see the next page coming. */
+        for (int64_t i = 0; run->next != NULL && i < bytes; i += 64) {
+            __builtin_prefetch(run->next + t * bytes + i, 0, 2);
         }
         for (int64_t g = 0; g < run->groups; g++) {
             lanes sum = all_lanes(0.0f);

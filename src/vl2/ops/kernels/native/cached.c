@@ -42,7 +42,12 @@ static void attend_part(const paged_cache *cache, const float *query, item what,
         const char *keys = (const char *)cache->pages + start * size;
         cached_run run = {keys, keys + cache->value_start * size, cache->type, count,
                           cache->token_stride, cache->width, cache->value_width, cache->groups,
-                          cache->heads};
+                          cache->heads, NULL};
+        if (token + count < length) {
+            int64_t place = (token + count) / cache->page_size;
+            int64_t after = cache->table[what.row * cache->table_stride + place];
+            run.next = (const char *)cache->pages + after * cache->page_stride * size;
+        }
         vl2_active->attend(&run, query, into.top, into.total, into.mixed, scratch);
         token += count;
     }
@@ -85,7 +90,8 @@ static void compute(const paged_cache *cache, const float *queries, int64_t rows
 #pragma omp parallel num_threads(threads)
     {
         float *mine = scratch + vl2_thread() * scratch_size;
-#pragma omp for schedule(dynamic)
+        /* Neighbouring parts to one thread, which has fetched the beginning of the next one. */
+#pragma omp for schedule(static)
         for (int64_t i = 0; i < count; i++) {
             const float *query = queries + items[i].row * heads * padded;
             attend_part(cache, query, items[i], parts[i], mine);

@@ -71,6 +71,7 @@ typedef struct {
     int64_t tokens, stride;
     int64_t width, value_width;
     int64_t groups, heads; /* heads of keys, heads of queries for each */
+    const char *next;      /* the tokens that come after these, to be fetched early; or NULL */
 } cached_run;
 
 typedef struct {
