@@ -195,6 +195,40 @@ def test_empty_matrices_are_odd(folder):
     assert "language.lm_head.weight" in found["numbers"].told
 
 
+def test_a_norm_of_zeros_is_odd(folder):
+    """A layer behind it says the same to everything; biases of zeros are common."""
+    name = "language.model.norm.weight"
+    rewrite(folder, lambda tensors: tensors[name].zero_())
+    assert name in states(folder)["numbers"].told
+    assert states(checkpoint("base"))["numbers"].state == "fine"
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("held", ["{nope", "[1]"])
+def test_files_that_are_not_needed_are_read_too(folder, name, held):
+    (folder / name).write_text(held)
+    assert name in only_wrong(states(folder, quick=True)).told
+
+
+def test_a_resolution_larger_than_the_context(folder):
+    change(folder, "processor_config.json", candidate_resolutions=[[384, 384], [38400000, 384]])
+    found = states(folder)
+    assert "the context holds 4096" in only_wrong(found).told
+    assert found["answer"].state == "not checked"
+
+
+@pytest.mark.parametrize("theta", [0, -1.0])
+def test_rotations_that_no_model_has(folder, theta):
+    config = json.loads((folder / "config.json").read_text())
+    change(
+        folder, "config.json", language_config={**config["language_config"], "rope_theta": theta}
+    )
+    wrong = states(folder, quick=True)["positions"]
+    assert wrong.state == "wrong"
+    assert "rope_theta" in wrong.told
+    assert "config.json" in wrong.advice
+
+
 def test_types_that_nothing_explains(folder):
     name = "language.lm_head.weight"
     rewrite(folder, lambda tensors: tensors.update({name: tensors[name].to(torch.int8)}))

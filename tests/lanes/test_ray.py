@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import ray_cluster
-from batches import contents, errand_of, read_alone, write_papers
+from batches import contents, errand_of, read_alone, write_papers, write_pictures
 from page_server import serving
 
 if importlib.util.find_spec("ray") is None:
@@ -47,18 +47,30 @@ def cluster():
         process.stdout.close()
 
 
-def read(cluster, folder, out, *words, timeout=600):
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def started(cluster, folder, out, *words):
     command = [sys.executable, "-m", "vl2", "read", str(folder), "-o", str(out)]
     variables = {**os.environ, **ray_cluster.VARIABLES}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    return subprocess.run(
+    return subprocess.Popen(
         [*command, "--ray", cluster.address, "--no-report", *words],
         env=variables,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
-        check=False,
     )
+
+
+def read(*arguments):
+    process = started(*arguments)
+    stdout, stderr = process.communicate(timeout=600)
+    return Done(process.returncode, stdout, stderr)
 
 
 def children(process):
@@ -112,6 +124,31 @@ def test_two_nodes_give_what_one_process_gives(cluster, nano, tmp_path, reposito
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([*command, "--no-report", *words], env=variables, check=True)
     assert contents(tmp_path / "ray") == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_an_ended_run_ends_its_workers_and_goes_on(cluster, tmp_path, end):
+    write_pictures(tmp_path / "in", 20)
+    with serving(delay=0.3) as server:
+        words = ["--engine", "openai", "--url", server.url, "--model", "pages", "--parallel", "2"]
+        process = started(cluster, tmp_path / "in", tmp_path / "out", *words)
+        while len(server.said) < 6 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(end)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == (130 if end == signal.SIGINT else -end), said
+        assert "Traceback" not in said
+        until = time.monotonic() + 60
+        while any(map(workers_of, cluster.raylets)) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert not any(map(workers_of, cluster.raylets))
+        finished = len(list((tmp_path / "out" / "documents").glob("*/result.json")))
+        assert 0 < finished < 20
+        before, server.delay = len(server.said), 0
+        done = read(cluster, tmp_path / "in", tmp_path / "out", *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("20 documents, 20 pages")
+        assert len(server.said) - before <= 20 - finished
 
 
 def test_a_killed_worker_and_a_killed_node_lose_nothing(cluster, tmp_path):

@@ -4,6 +4,7 @@ import gc
 import re
 import socket
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from sent import png
@@ -100,6 +101,28 @@ def test_the_page_names_no_file_or_address_of_elsewhere(served, asked, path, whe
     assert answer.status_code == 400
     assert "only files that were uploaded" in answer.json()["error"]["message"]
     assert asked == []
+
+
+FOREIGN = ["https://evil.example", "null", "", "http://[", "http://127.0.0.1.evil.example"]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_other_sites_send_nothing_to_the_page(served, folder, origin):
+    before = set(Path(folder).iterdir())
+    with served.client(headers={"Origin": origin}) as client:
+        uploaded = client.post("/gradio_api/upload", files={"files": ("b.png", png(4, 4))})
+        joined = client.post("/gradio_api/queue/join", json={})
+    assert uploaded.status_code == joined.status_code == 403
+    assert "Only the page itself" in uploaded.json()["error"]["message"]
+    assert set(Path(folder).iterdir()) == before
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", "https://localhost"])
+def test_the_page_sends_what_it_likes(served, origin):
+    host = origin.partition("//")[2]
+    with served.client(headers={"Origin": origin, "Host": host.partition(":")[0]}) as client:
+        answer = client.post("/gradio_api/upload", files={"files": ("b.png", png(4, 4))})
+    assert answer.status_code == 200
 
 
 class Named(HTMLParser):

@@ -15,6 +15,7 @@ from vl2.errors import CheckpointError
 from vl2.model.loading import weight_files
 
 NEEDED = ("config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
+OPTIONAL = ("generation_config.json", "special_tokens_map.json")
 INDEX = "model.safetensors.index.json"
 AGAIN = "Download the checkpoint again."
 
@@ -33,9 +34,10 @@ def check_files(folder: Path) -> list[Finding]:
     if missing:
         told = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
         return [Finding("files", "wrong", told, AGAIN)]
-    broken = [name for name in NEEDED if not _is_json(folder / name)]
+    there = [*NEEDED, *(name for name in OPTIONAL if (folder / name).exists())]
+    broken = [name for name in there if not _is_json(folder / name)]
     if broken:
-        told = f"{', '.join(broken)} cannot be read as JSON."
+        told = f"{', '.join(broken)} cannot be read as an object of JSON."
         return [Finding("files", "wrong", told, AGAIN)]
     size = sum(file.stat().st_size for file in weights) / 1e6
     files = len(NEEDED) + len(weights)

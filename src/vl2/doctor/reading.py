@@ -8,7 +8,7 @@ import PIL.Image
 from vl2.chat import IMAGE_TOKEN
 from vl2.doctor.files import AGAIN
 from vl2.doctor.findings import Finding
-from vl2.errors import CheckpointError
+from vl2.errors import CheckpointError, ContextError
 from vl2.grounding.boxes import GROUNDING, TAGS
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.loading import check_tiling
@@ -105,7 +105,11 @@ def check_tiles(processor: DeepseekVLV2Processor) -> Finding:
     """Are pictures cut as the original release cuts them, and counted as they are cut?"""
     tiling = processor.tiling
     picture = arithmetic_picture()
-    prompt = processor.encode("Is it?", [picture])
+    try:
+        prompt = processor.encode("Is it?", [picture])
+    except ContextError as error:
+        advice = "Look at candidate_resolutions in processor_config.json."
+        return Finding("tiles", "wrong", str(error), advice)
     counted = sum(tiling.tokens(grid) for grid in prompt.grids)
     if counted != int(prompt.image_mask.sum()):
         told = (

@@ -56,7 +56,7 @@ def check_numbers(folder: Path) -> Finding:
                     continue
                 if not torch.isfinite(tensor.float()).all():
                     broken.append(name)
-                elif tensor.ndim > 1 and not tensor.any():
+                elif (tensor.ndim > 1 or _scales(name)) and not tensor.any():
                     flat.append(name)
     except (SafetensorError, OSError) as error:
         return Finding("numbers", "wrong", f"A file of weights is broken: {error}", AGAIN)
@@ -64,6 +64,11 @@ def check_numbers(folder: Path) -> Finding:
         told = f"{len(broken)} tensors hold numbers that are not finite, such as {broken[0]}."
         return Finding("numbers", "wrong", told, f"{AGAIN} If it was trained here, it diverged.")
     if flat:
-        told = f"{len(flat)} matrices are all zero, such as {flat[0]}."
+        told = f"{len(flat)} tensors are all zero, such as {flat[0]}."
         return Finding("numbers", "odd", told, "Was the checkpoint saved before it was filled?")
     return Finding("numbers", "fine", f"All numbers of {count} tensors are finite.")
+
+
+def _scales(name: str) -> bool:
+    """Whether a tensor is the weight of a norm, which zeros would silence."""
+    return "norm" in name and name.endswith(".weight")

@@ -27,7 +27,7 @@ def everything():
         tasks.read_markdown(),
         tasks.read_tables(),
         tasks.read_fields("total, “date”"),
-        tasks.ask("Was ist zu zahlen?\nWann?"),
+        tasks.ask("Où ça?\nWhen?"),
         tasks.locate("the stamp"),
     )
     settings = Settings(

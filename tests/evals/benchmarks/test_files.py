@@ -78,6 +78,12 @@ def test_json(write_json, wrapped):
     assert sizes(read_rows(write_json("x.json", held), IMAGES)) == [[(97, 61)], [(640, 480)]]
 
 
+@pytest.mark.parametrize("column", ["imgname", "image_local_name"])
+def test_columns_of_pictures_of_chartqa_and_infovqa(write_json, column):
+    """As the files that the benchmarks' authors publish name them."""
+    assert sizes(read_rows(write_json("x.json", [{column: SMALL}]), IMAGES)) == [[(97, 61)]]
+
+
 def test_json_lines(write_json):
     rows = [{"img_path": SMALL, "sent": "a"}, {"image": f"data:image/png;base64,{encoded(SMALL)}"}]
     assert sizes(read_rows(write_json("x.jsonl", rows), IMAGES)) == [[(97, 61)], [(97, 61)]]

@@ -79,6 +79,15 @@ def test_a_question_that_cannot_be_asked_is_wrong_and_says_why(data, tmp_path):
     assert scores["score"] == pytest.approx(500 / 6)
 
 
+def test_a_question_that_could_not_be_asked_is_asked_when_the_run_goes_on(data, tmp_path):
+    do(data, {**RIGHT, "2": InputError("There is no such picture.")}, tmp_path / "out")
+    answerer, records, scores, told = do(data, RIGHT, tmp_path / "out")
+    assert (answerer.asked, told, scores["score"]) == (["2"], 6, 100)
+    assert records[2].error is None
+    lines = (tmp_path / "out" / PREDICTIONS).read_text().splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == list("012345")
+
+
 def test_another_run_is_not_mixed_in(data, tmp_path):
     do(data, RIGHT, tmp_path / "out", limit=1)
     run = Run(TASKS["docvqa"], Scripted(RIGHT), data, tmp_path / "out")
@@ -90,6 +99,21 @@ def test_another_run_is_not_mixed_in(data, tmp_path):
     (tmp_path / "out" / "run.json").write_text("{")
     with pytest.raises(InputError, match="cannot be kept"):
         do(data, RIGHT, tmp_path / "out")
+
+
+@pytest.mark.parametrize("column", ["question", "answer"])
+def test_answers_to_another_file_of_that_name_are_not_taken(data, write_tsv, tmp_path, column):
+    do(data, RIGHT, tmp_path / "out")
+    row = {"index": 1, "image": encoded(SMALL), "question": "Question 1?", "answer": "1"}
+    other = write_tsv("ChartQA_TEST.tsv", [{**row, column: "another"}])
+    with pytest.raises(InputError, match=r"'1' .* differently in an earlier run"):
+        do(other, RIGHT, tmp_path / "out")
+
+
+def test_a_row_without_a_picture_is_told(write_tsv):
+    row = {"index": 1, "photo": SMALL, "question": "?", "answer": "1"}
+    with pytest.raises(InputError, match=r"Row 1 has no picture.* index, photo, question"):
+        do(write_tsv("x.tsv", [row]), RIGHT)
 
 
 def test_what_is_no_file_of_predictions_is_told(data, tmp_path):

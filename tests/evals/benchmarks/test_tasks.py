@@ -283,3 +283,21 @@ def test_refcoco_asks_each_expression_and_tells_bad_rows():
         asked("refcoco", sent="a", bbox=[1, 2])
     with pytest.raises(InputError, match="must have one picture"):
         asked("refcoco", pictures=(), sent="a", bbox=[1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("task", ["mmmu", "refcoco"])
+def test_a_broken_picture_does_not_end_a_run(task):
+    """It is told when the question is asked, as in the other benchmarks."""
+    values = {"question": "?", "answer": "A", "A": "x", "sent": "it", "bbox": [1, 2, 3, 4]}
+    (question,) = asked(task, pictures=(b"broken",), **values)
+    assert question.pictures == (b"broken",)
+    assert TASKS[task].judge(question, "").score == 0
+
+
+@pytest.mark.parametrize("task", ["mmbench", "mmmu"])
+def test_cells_that_say_nan_are_empty(task):
+    """The hub's copy of MMBench writes `nan` where there is no option and no hint."""
+    values = {"question": "?", "answer": "A", "A": "x", "B": "y", "C": "nan", "hint": "nan"}
+    question, *_ = asked(task, **values)
+    assert question.options == {"A": "x", "B": "y"}
+    assert "nan" not in question.prompt

@@ -18,6 +18,7 @@ import re
 import secrets
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -207,15 +208,18 @@ def _round(
     """Let the cluster read; what it loses is missing among the outcomes."""
     rows = [{JOB: json.dumps(_absolute(job))} for job in jobs]
     blocks = math.ceil(len(rows) / together)
-    said = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        Station,
-        batch_size=None,
-        fn_constructor_kwargs=means,
-        compute=ray.data.ActorPoolStrategy(size=min(share.workers, blocks)),
-        num_cpus=share.cpus,
-        num_gpus=share.gpus,
-        ray_remote_args_fn=_one_attempt,
-    )
+    with warnings.catch_warnings():
+        # Of `ray_remote_args_fn`, which later versions take out, without another way to say it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        said = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+            Station,
+            batch_size=None,
+            fn_constructor_kwargs=means,
+            compute=ray.data.ActorPoolStrategy(size=min(share.workers, blocks)),
+            num_cpus=share.cpus,
+            num_gpus=share.gpus,
+            ray_remote_args_fn=_one_attempt,
+        )
     try:
         for row in said.iter_rows():
             answer = json.loads(row[SAID])

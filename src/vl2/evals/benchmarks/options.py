@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import PIL.Image
 
 from vl2.chat import IMAGE_TOKEN, Picture
+from vl2.errors import ImageError
 from vl2.evals.benchmarks.questions import (
     Judgement,
     Question,
@@ -42,10 +43,16 @@ def prompt_of(question: str, options: Mapping[str, str], hint: str | None = None
     return f"{told}Question: {question}\n{asked}"
 
 
+def _written(row: Row, name: str) -> str | None:
+    """What a cell says; the hub's copy of MMBench writes `nan` into empty ones."""
+    value = row.find(name)
+    return None if value is None or value == "nan" else str(value)
+
+
 def options_of(row: Row) -> dict[str, str]:
     """Options in columns of their own (`A`, `B`, ...) or in a list; none if in neither."""
-    columns = {letter: row.find(letter) for letter in LETTERS}
-    found = {letter: str(text) for letter, text in columns.items() if text is not None}
+    columns = {letter: _written(row, letter) for letter in LETTERS}
+    found = {letter: text for letter, text in columns.items() if text is not None}
     listed = row.find("options", "choices")
     if found or listed is None:
         return found
@@ -71,9 +78,8 @@ def ask_option(row: Row) -> list[Question]:
     if apart:
         question = apart[1]
         options = dict(re.findall(r"([A-Z]): (.*?)(?:, (?=[B-Z]: )|$)", apart[2], re.DOTALL))
-    hint = row.find("hint")
     if options:
-        prompt = prompt_of(question, options, str(hint) if hint is not None else None)
+        prompt = prompt_of(question, options, _written(row, "hint"))
     else:
         prompt, options = question, dict(_OPTION_LINE.findall(question))
     answer = _letter(row.text("answer"), options)
@@ -93,13 +99,13 @@ def ask_circular(row: Row) -> list[Question]:
     letters = list(asked.options)
     if asked.answers[0] not in letters:
         return [asked]
-    hint = row.find("hint")
+    hint = _written(row, "hint")
     question = row.question("question")
     turned = rotations(list(asked.options.values()), letters.index(asked.answers[0]))
     made = []
     for shift, (texts, answer) in enumerate(turned):
         options: dict[str, str] = dict(zip(LETTERS, texts, strict=False))
-        prompt = prompt_of(question, options, str(hint) if hint is not None else None)
+        prompt = prompt_of(question, options, hint)
         right = (LETTERS[answer],)
         name = f"{asked.id}/{shift}"
         made.append(Question(name, prompt, row.pictures, right, asked.category, asked.id, options))
@@ -138,8 +144,7 @@ def ask_mmmu(row: Row) -> list[Question]:
     if row.find("split") == "dev":
         return []
     options = options_of(row) if row.find("question_type") != "open" else {}
-    hint = row.find("hint")
-    text = prompt_of(row.question("question"), options, str(hint) if hint is not None else None)
+    text = prompt_of(row.question("question"), options, _written(row, "hint"))
     pieces = _PLACE.split(text)
     marks = [int(mark) - 1 for mark in pieces[1::2]]
     if not all(0 <= mark < len(row.pictures) for mark in marks):
@@ -162,8 +167,11 @@ def ask_mmmu(row: Row) -> list[Question]:
     return [Question(id_of(row), prompt, pictures, answers, category, options=options)]
 
 
-def _doubled(picture: Picture) -> PIL.Image.Image:
-    image = open_image(picture)
+def _doubled(picture: Picture) -> Picture:
+    try:
+        image = open_image(picture)
+    except ImageError:
+        return picture  # told when the question is asked, so that the other questions are
     size = (2 * image.width, 2 * image.height)
     return image.resize(size, PIL.Image.Resampling.BILINEAR)
 

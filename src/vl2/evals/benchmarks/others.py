@@ -9,7 +9,7 @@ from functools import partial
 
 from vl2 import grounding
 from vl2.chat import Picture
-from vl2.errors import InputError
+from vl2.errors import ImageError, InputError
 from vl2.evals.benchmarks.questions import (
     Judgement,
     Question,
@@ -75,14 +75,14 @@ def ask_refcoco(benchmark: str, row: Row) -> list[Question]:
     whose = _WHOSE.match(category)
     if whose and whose[0].lower() != benchmark:
         return []
-    picture = open_image(_only(row))
-    corners = _corners(row, picture.size)
-    facts = {"box": list(corners), "width": picture.width, "height": picture.height}
+    picture, (width, height) = _sized(_only(row))
+    corners = _corners(row, (width, height))
+    facts = {"box": list(corners), "width": width, "height": height}
     asked = []
     for index, phrase in enumerate(_phrases(row)):
         name = f"{row.number}-{id_of(row)}/{index}"
         prompt = grounding.locate_question(phrase)
-        right = (grounding.format_boxes(phrase, [corners], picture.width, picture.height),)
+        right = (grounding.format_boxes(phrase, [corners], width, height),)
         asked.append(Question(name, prompt, (picture,), right, category, facts=facts))
     return asked
 
@@ -91,6 +91,15 @@ def _only(row: Row) -> Picture:
     if len(row.pictures) != 1:
         raise InputError(f"Row {row.number} must have one picture, it has {len(row.pictures)}.")
     return row.pictures[0]
+
+
+def _sized(picture: Picture) -> tuple[Picture, tuple[int, int]]:
+    """The opened picture and its size; a broken one is told when the question is asked."""
+    try:
+        image = open_image(picture)
+    except ImageError:
+        return picture, (1, 1)
+    return image, image.size
 
 
 def _phrases(row: Row) -> list[str]:

@@ -13,7 +13,10 @@ from vl2.chat import Picture
 from vl2.errors import InputError
 from vl2.evals.benchmarks.rows import as_list
 
-COLUMNS = ("decoded_image", "image", "images", "image_path", "img_path", "img", "file_name")
+COLUMNS = (
+    *("decoded_image", "image", "images", "image_path", "img_path", "img", "imgname"),
+    *("image_local_name", "file_name"),
+)
 """Columns that hold the picture of a row, the better ones first."""
 
 _NUMBERED = re.compile(r"image_(\d+)")

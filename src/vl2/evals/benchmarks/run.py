@@ -105,8 +105,24 @@ def _waiting(
                 raise InputError(f"Row {row.number} has the id {question.id!r} of an earlier one.")
             seen.add(question.id)
             order.append(question.id)
-            if question.id not in done:
-                yield question
+            if question.id in done:
+                _check_same(question, done[question.id])
+                continue
+            if not question.pictures:
+                raise InputError(
+                    f"Row {row.number} has no picture in a column that is known: its columns are "
+                    f"{', '.join(row.values)}; call that of the picture 'image'."
+                )
+            yield question
+
+
+def _check_same(question: Question, kept: Record) -> None:
+    """Refuse an answer that was given to another question of the same id."""
+    if (question.prompt, question.answers) != (kept.prompt, kept.answers):
+        raise InputError(
+            f"Question {question.id!r} reads differently in an earlier run that is kept there: "
+            "the file has changed, so name another folder, or delete that one."
+        )
 
 
 def _answered(
@@ -192,11 +208,15 @@ def _told(held: Any, wanted: Mapping[str, Any]) -> str:  # noqa: ANN401 - whatev
 
 
 def _read(path: Path) -> dict[str, Record]:
-    """Predictions of an earlier run; a last line that was broken off is asked again."""
+    """Predictions of an earlier run.
+
+    A last line that was broken off and questions that could not be asked are taken out of the
+    file: they are asked again.
+    """
     if not path.exists():
         return {}
     records: dict[str, Record] = {}
-    whole = 0
+    kept: list[bytes] = []
     with path.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
@@ -205,11 +225,13 @@ def _read(path: Path) -> dict[str, Record]:
                 record = Record.from_dict(json.loads(line))
             except (ValueError, RecursionError) as error:
                 raise InputError(f"{str(path)!r} is no file of predictions ({error}).") from error
-            records[record.id] = record
-            whole += len(line)
-    if path.stat().st_size != whole:
-        with path.open("r+b") as file:
-            file.truncate(whole)
+            if record.error is None:
+                records[record.id] = record
+                kept.append(line)
+    if path.stat().st_size != sum(map(len, kept)):
+        part = path.with_suffix(".part")
+        part.write_bytes(b"".join(kept))
+        part.replace(path)
     return records
 
 

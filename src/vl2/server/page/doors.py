@@ -1,7 +1,8 @@
 """Which addresses of the page's framework are open: those that the page uses, and no others.
 
 The framework has many more, some of which fetch any address of the web that they are given or show
-files; and what the page sends may name addresses too, which the framework would fetch.
+files; and what the page sends may name addresses too, which the framework would fetch. What other
+sites let a browser send is refused: it would fill the folder of uploads.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vl2.server.guard import replayed
+from vl2.server.names import called
 from vl2.server.page.uploads import Uploads
 from vl2.server.refusals import Refusal
 
@@ -72,6 +75,9 @@ class Doors:
         if not self._is_open("GET" if method == "HEAD" else method, path):
             await _nothing_there().response(scope, receive, send)
             return
+        if method == "POST" and not _is_from_the_page(dict(scope["headers"])):
+            await _foreign().response(scope, receive, send)
+            return
         if path == _UPLOAD:
             await asyncio.to_thread(self._uploads.prune)
         elif method == "POST":
@@ -86,6 +92,26 @@ class Doors:
         if path.startswith(_FILE):
             return method == "GET" and self._uploads.holds(path.removeprefix(_FILE))
         return path in _OPEN.get(method, ()) or (method == "GET" and path.startswith(_OPEN_BELOW))
+
+
+def _is_from_the_page(headers: dict[bytes, bytes]) -> bool:
+    """Whether a browser says that the page sent this; what is no browser says nothing.
+
+    Ports are not compared: a proxy may pass on a host without that by which it is called.
+    """
+    origin = headers.get(b"origin")
+    if origin is None:
+        return True
+    try:
+        host = urllib.parse.urlsplit(origin.decode("latin-1")).netloc
+    except ValueError:
+        return False
+    own = called(headers.get(b"host", b"").decode("latin-1"))
+    return own is not None and called(host) == own
+
+
+def _foreign() -> Refusal:
+    return Refusal(403, "Only the page itself may send this: open it at this server's address.")
 
 
 def _nothing_there() -> Refusal:
