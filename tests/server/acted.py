@@ -37,6 +37,10 @@ class ActedEngine:
         self.begun = self.finished = self.ended = self.words = 0
         self.requests = []
 
+    def begin_again(self, **options):
+        """Be another one, which nobody has asked yet."""
+        self.__init__(**options)
+
     def stats(self):
         return Stats()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from acted import acted, wait_for
 from sent import BUNDLED, png
+from served import serving
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -37,8 +38,11 @@ def mount():
 @pytest.fixture(scope="module")
 def chromium():
     library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with library.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *camera]
+        )
         yield browser
         browser.close()
 
@@ -73,26 +77,44 @@ class Page:
         self.page.locator(selector, has_text=text).first.wait_for(timeout=timeout)
 
 
-@pytest.fixture
-def look(chromium, mount, serve):
-    """A function that serves an assistant and opens its page."""
-    contexts = []
+@pytest.fixture(scope="module")
+def window(chromium):
+    """Pages in it share what the browser has loaded before."""
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 900}, accept_downloads=True, permissions=["camera"]
+    )
+    yield context
+    context.close()
 
-    def open_page(assistant, width=1280, height=900, **settings):
-        served = serve(assistant, mount, **settings)
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, accept_downloads=True
-        )
-        contexts.append(context)
-        return served, Page(context.new_page(), served.url)
+
+@pytest.fixture(scope="module")
+def stage(mount):
+    """A server of an acted engine, and both."""
+    assistant, engine = acted()
+    with serving(assistant, mount) as served:
+        yield served, assistant, engine
+
+
+@pytest.fixture
+def look(window, stage):
+    """A function that opens the page, behind which an engine acts as it is told to."""
+    served, _, engine = stage
+    opened = []
+
+    def open_page(**options):
+        engine.begin_again(**options)
+        opened.append(Page(window.new_page(), served.url))
+        return engine, opened[-1]
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in opened:
+        page.page.close()
+    assert wait_for(lambda: served.answering.gate.inside == 0, seconds=20)
 
 
-def test_a_picture_is_asked_about_and_nobody_else_is(look, assistant):
-    served, page = look(assistant)
+def test_a_picture_is_asked_about_and_nobody_else_is(window, mount, serve, assistant):
+    served = serve(assistant, mount)
+    page = Page(window.new_page(), served.url)
     expected = assistant.ask(BUNDLED / "shapes.png", "What shape is red?").text
     page.sees("#heading", "nano")
     page.sees("#heading", assistant.dtype)
@@ -112,8 +134,7 @@ def test_a_picture_is_asked_about_and_nobody_else_is(look, assistant):
 
 
 def test_boxes_are_drawn_and_tell_their_text(look):
-    assistant, _ = acted(pieces=[POINTED[i : i + 7] for i in range(0, len(POINTED), 7)])
-    _, page = look(assistant)
+    _, page = look(pieces=[POINTED[i : i + 7] for i in range(0, len(POINTED), 7)])
     page.page.get_by_text("Finding", exact=True).first.click()
     page.page.locator("#question .thumbnail-item").first.wait_for()
     page.question.press("Enter")
@@ -130,8 +151,7 @@ def test_boxes_are_drawn_and_tell_their_text(look):
 
 
 def test_an_answer_streams_and_can_be_stopped_begun_again_and_cleared(look):
-    assistant, engine = acted(pace=0.1)
-    _, page = look(assistant)
+    engine, page = look(pace=0.1)
     page.ask("Hello")
     page.sees("#chat .bot", "word word")
     assert engine.ended == 0
@@ -147,9 +167,9 @@ def test_an_answer_streams_and_can_be_stopped_begun_again_and_cleared(look):
     page.sees("#chat", "Add pictures")
 
 
-def test_a_page_that_is_closed_frees_its_work(look):
-    assistant, engine = acted(pace=0.1)
-    served, page = look(assistant)
+def test_a_page_that_is_closed_frees_its_work(look, stage):
+    served, _, _ = stage
+    engine, page = look(pace=0.1)
     page.ask("Hello")
     page.sees("#chat .bot", "word word")
     page.page.close()
@@ -158,8 +178,7 @@ def test_a_page_that_is_closed_frees_its_work(look):
 
 
 def test_a_broken_picture_is_told(look, tmp_path):
-    assistant, engine = acted()
-    _, page = look(assistant)
+    engine, page = look()
     broken = tmp_path / "broken.png"
     broken.write_bytes(png(50, 50)[:60])
     page.upload(broken)
@@ -170,9 +189,9 @@ def test_a_broken_picture_is_told(look, tmp_path):
     assert engine.begun == 0
 
 
-def test_too_many_pictures_are_told(look):
+def test_too_many_pictures_are_told(window, mount, serve):
     assistant, engine = acted()
-    _, page = look(assistant, max_images=1)
+    page = Page(window.new_page(), serve(assistant, mount, max_images=1).url)
     page.upload(BUNDLED / "shapes.png", BUNDLED / "sign.png")
     page.ask("What is this?")
     page.sees(".toast-body.error", "2 pictures, more than the allowed 1")
@@ -180,8 +199,7 @@ def test_too_many_pictures_are_told(look):
 
 
 def test_a_conversation_can_be_saved(look, tmp_path):
-    assistant, _ = acted(pieces=["A ", "star."])
-    _, page = look(assistant)
+    _, page = look(pieces=["A ", "star."])
     page.upload(BUNDLED / "shapes.png")
     page.ask("What <b>is</b> it?")
     page.sees("#chat .bot", "A star.")
@@ -215,8 +233,7 @@ BRING = """async ([kind, data]) => {
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
 def test_a_picture_can_be_pasted_and_dropped(look, kind):
-    assistant, engine = acted(pieces=["A ", "star."])
-    _, page = look(assistant)
+    engine, page = look(pieces=["A ", "star."])
     encoded = base64.b64encode((BUNDLED / "shapes.png").read_bytes()).decode()
     page.page.evaluate(BRING, [kind, encoded])
     page.page.locator("#question .thumbnail-item").wait_for()
@@ -226,9 +243,23 @@ def test_a_picture_can_be_pasted_and_dropped(look, kind):
     assert request.prompt.image_mask.any()
 
 
-def test_what_is_set_is_asked(look):
-    assistant, engine = acted()
-    _, page = look(assistant)
+def test_a_photograph_is_asked_about(look):
+    engine, page = look(pieces=["A ", "star."])
+    page.tab("Camera")
+    page.page.locator("#camera").get_by_text("Click to Access Webcam").click()
+    page.page.locator("#camera video").wait_for()
+    page.page.locator("#camera button[aria-label='capture photo']").click()
+    page.page.locator("#question .thumbnail-item").wait_for(timeout=20_000)
+    page.ask("What is it?")
+    page.sees("#chat .bot", "A star.")
+    (request,) = engine.requests
+    assert request.prompt.image_mask.any()
+    assert page.elsewhere == []
+
+
+def test_what_is_set_is_asked(look, stage):
+    _, assistant, _ = stage
+    engine, page = look()
     page.tab("Settings")
     for label, value in (("Temperature", 0.7), ("Top-p", 0.5), ("Maximum length", 3)):
         field = page.page.get_by_label(f"number input for {label}")
@@ -246,8 +277,8 @@ def test_what_is_set_is_asked(look):
 
 
 def test_it_fits_a_phone(look):
-    assistant, _ = acted(pieces=["word " * 100])
-    _, page = look(assistant, width=390, height=844)
+    _, page = look(pieces=["word " * 100])
+    page.page.set_viewport_size({"width": 390, "height": 844})
     page.upload(BUNDLED / "shapes.png", BUNDLED / "sign.png")
     page.ask("Hello")
     page.sees("#chat .bot", "word word")
@@ -257,7 +288,7 @@ def test_it_fits_a_phone(look):
         assert page.page.locator("#question").bounding_box()["width"] > 350
 
 
-def test_a_key_is_asked_for(look, chromium, mount, serve):
+def test_a_key_is_asked_for(chromium, mount, serve):
     served = serve(acted()[0], mount, api_key="secret")
     context = chromium.new_context()
     page = context.new_page()
