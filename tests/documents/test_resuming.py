@@ -253,3 +253,28 @@ def test_a_reader_that_is_gone_ends_the_run(tmp_path):
     with pytest.raises(EngineError, match="gone"):
         read_all(paths, tmp_path / "out", reader, settings_of())
     assert len(reader.asked) < 20
+
+
+@pytest.mark.parametrize("after", ["plan", "page"])
+def test_a_file_that_changes_is_not_taken_for_what_it_was(tmp_path, papers, after):
+    settings, out = settings_of(text_layer="ignore"), tmp_path / "out"
+    path = papers[2]
+    before, changed = path.read_bytes(), papers[0].read_bytes()
+    planned = plan([path], settings, out)
+
+    def say(picture, prompt):
+        path.write_bytes(changed)
+        return "words"
+
+    if after == "plan":
+        path.write_bytes(changed)
+    desk = Desk(StubReader(say), settings, out, renderers=1)
+    try:
+        (outcome,) = run(planned, desk.read, 1)
+    finally:
+        desk.close()
+    assert (outcome.status, outcome.folder) == ("failed", "")
+    assert "changed" in outcome.error
+    assert not list(out.rglob("*.json"))
+    path.write_bytes(before)
+    assert len(plan([path], settings, out).jobs) == 1

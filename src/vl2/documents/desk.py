@@ -33,7 +33,7 @@ from vl2.documents.rendering.renderer import (
 )
 from vl2.documents.rendering.room import Room
 from vl2.documents.results import RESULT, Outcome, PageResult, outcome_of
-from vl2.documents.settings import Settings
+from vl2.documents.settings import Settings, digest_of
 from vl2.documents.sources import is_pdf
 from vl2.documents.writing import Whole, write_result
 from vl2.errors import EngineError, MissingExtraError, VL2Error
@@ -119,6 +119,8 @@ class Desk:
             VL2Error: the reader failed; the pages that were read are kept for another time.
         """
         place = self._out / DOCUMENTS / job.folder
+        if (failed := _not_as_planned(job)) is not None:
+            return failed
         (place / PAGES).mkdir(parents=True, exist_ok=True)
         for folder in (place, place / PAGES):
             files.clear_parts(folder)
@@ -126,15 +128,15 @@ class Desk:
         count, pages, error = 0, [], None
         try:
             pdf = _checked(job.path, self._limits)
-        except OSError as problem:  # another time it may be there again
-            sentence = f"It cannot be read ({problem.strerror or problem})."
-            return Outcome(str(job.path), "", "failed", sentence, digest=job.digest)
         except DocumentError as problem:
             error = _sentence(problem)
         else:
             count, pages, error = self._pages(job.path, place, pdf)
         if self._closed.is_set():
             raise EngineError("The desk was closed before the document was read.")
+        if (failed := _not_as_planned(job)) is not None:
+            shutil.rmtree(place, ignore_errors=True)  # its pages may be of either content
+            return failed
         whole = Whole(job.path.name, job.digest, count, pages, error)
         result = write_result(place, whole, self._settings, self._reader.identity)
         shutil.rmtree(place / PAGES, ignore_errors=True)
@@ -237,6 +239,17 @@ class Desk:
 def _sentence(problem: VL2Error) -> str:
     text = str(problem).rstrip(".")
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _not_as_planned(job: Job) -> Outcome | None:
+    """What becomes of a file that has gone or changed since the run found it."""
+    try:
+        if digest_of(job.path) == job.digest:
+            return None
+        sentence = "It was changed while the run went on."
+    except OSError as problem:  # another time it may be there again
+        sentence = f"It cannot be read ({problem.strerror or problem})."
+    return Outcome(str(job.path), "", "failed", sentence, digest=job.digest)
 
 
 def _checked(path: Path, limits: Limits) -> bool:
