@@ -74,3 +74,20 @@ def drawn_again_and_again(depth=12, times=10):
         forms.append(stream(inner, f"/Type /XObject /Subtype /Form /BBox [0 0 600 900] {below} "))
     resources = f"/XObject << /X {first} 0 R >>"
     return pdf([], contents="/X Do", resources=resources, more=forms)
+
+
+def form(value):
+    """A PDF with the word "Name:" and beside it a field, into which somebody wrote."""
+    fields = "/Fields [5 0 R] /DR << /Font << /F 6 0 R >> >> /DA (/F 12 Tf 0 g)"
+    page = "/MediaBox [0 0 400 200] /Contents 4 0 R /Annots [5 0 R]"
+    widget = "/Type /Annot /Subtype /Widget /FT /Tx /T (name) /F 4 /P 3 0 R /DA (/F 12 Tf 0 g)"
+    return write_pdf(
+        [
+            f"<< /Type /Catalog /Pages 2 0 R /AcroForm << {fields} /NeedAppearances true >> >>",
+            "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            f"<< /Type /Page /Parent 2 0 R {page} /Resources << /Font << /F 6 0 R >> >> >>",
+            stream("BT /F 14 Tf 20 150 Td (Name:) Tj ET"),
+            f"<< {widget} /V ({value}) /Rect [80 140 300 170] >>",
+            "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        ]
+    )

@@ -6,7 +6,7 @@ import time
 
 import PIL.Image
 import pytest
-from pdfs import drawn_again_and_again, encrypted, pdf
+from pdfs import drawn_again_and_again, encrypted, form, pdf
 
 from vl2.documents.rendering.limits import Limits
 from vl2.documents.rendering.renderer import DocumentError, LostPageError, PageError, Renderer
@@ -200,6 +200,12 @@ def test_the_child_can_neither_write_nor_reach_the_network(tmp_path):
     assert done.stdout.split("\n")[:2] == ["no file", "no socket"], done.stderr
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e12, -1])
+def test_no_page_may_take_for_ever(seconds):
+    with pytest.raises(InputError, match="got"):
+        Limits(seconds=seconds)
+
+
 def test_limits_must_be_sensible():
     with pytest.raises(InputError, match="seconds"):
         Limits(seconds=0)
@@ -219,3 +225,8 @@ def test_a_room_lets_in_what_fits_and_a_giant_alone():
     room.close()
     with pytest.raises(EngineError):
         room.enter(1)
+
+
+def test_what_is_filled_into_a_form_is_text_of_its_page(renderer, tmp_path):
+    renderer.open(put(tmp_path, form("Ada Lovelace")), pdf=True)
+    assert renderer.page(0, 72).text == "Name:\nAda Lovelace"

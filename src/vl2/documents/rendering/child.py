@@ -84,6 +84,11 @@ class Pdf:
             scale = dpi / _POINTS
             scale = min(scale, (pixels / (width * height)) ** 0.5)
             picture = page.render(scale=scale, rev_byteorder=True).to_pil().convert("RGB")
+            filled = self._library.raw.FPDFPage_GetAnnotCount(page.raw) > 0
+            if filled:  # what is written into a form is no text of its page until it is flattened
+                page.flatten(self._library.raw.FLAT_NORMALDISPLAY)
+                page.close()
+                page = self._pdf[index]
             return picture, self._text(page)
         finally:
             page.close()

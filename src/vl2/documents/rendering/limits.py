@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 from vl2.errors import InputError
 
+_MOST_SECONDS = 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -33,3 +35,7 @@ class Limits:
             value = getattr(self, entry.name)
             if not value > 0:
                 raise InputError(f"The limit of {entry.name} must be above 0, got {value}.")
+        if self.seconds > _MOST_SECONDS:
+            raise InputError(
+                f"A page may take a day ({_MOST_SECONDS} s) at most, got {self.seconds}."
+            )
