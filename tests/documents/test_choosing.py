@@ -174,3 +174,26 @@ def test_agreement_counts_words_in_any_order():
     assert agreement("a b", "a c") == 0.5
     assert agreement("a a a a", "a") == pytest.approx(0.4)
     assert agreement("x", "") == 0
+
+
+def test_scripts_without_spaces_are_compared_by_character():
+    assert agreement("合同总价一百元\n甲方", "合同总价\n一百元甲方") == 1
+    assert agreement("合同总价一百元整", "合同总价二百元整") == pytest.approx(7 / 8)
+    assert agreement("price 一 x", "price一x") == 1
+
+
+def test_results_are_no_documents_wherever_they_go(tree):
+    result = tree / "documents" / "b-0123456789abcdef"
+    result.mkdir(parents=True)
+    (result / "page-0001.jpg").write_bytes(b"x")
+    (tree / "documents" / "mine.png").write_bytes(b"x")
+    wanted = ["a.PDF", "b.png", "deep/c.jpg", "documents/mine.png", "out/page.jpg"]
+    assert names(find([tree], skip=tree), tree) == wanted
+    assert names(find([f"{tree}/**/*.jpg"], skip=tree), tree) == ["deep/c.jpg", "out/page.jpg"]
+    assert len(find([tree])) == len(wanted) + 1  # of another run they are pictures like others
+
+
+def test_the_folder_of_results_is_known_by_any_name(tree):
+    (tree / "link").symlink_to(tree, target_is_directory=True)
+    for out in (tree / "deep" / ".." / "out", tree / "link" / "out"):
+        assert names(find([tree], skip=out), tree) == ["a.PDF", "b.png", "deep/c.jpg"]

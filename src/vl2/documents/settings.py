@@ -24,6 +24,7 @@ _SAMPLE = 2**20
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
 _LONGEST_NAME = 60
 _HASH = 16
+_FOLDER_NAME = re.compile(rf".+-[0-9a-f]{{{_HASH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +132,8 @@ def folder_name(path: Path, key: str) -> str:
     """The name of a document's folder: so that people know it, and so that nothing else has it."""
     stem = _NOT_IN_NAMES.sub("-", path.stem).strip("-")[:_LONGEST_NAME] or "document"
     return f"{stem}-{key}"
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a folder is called as `folder_name` calls them."""
+    return _FOLDER_NAME.fullmatch(name) is not None

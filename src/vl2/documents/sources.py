@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from vl2.documents.settings import is_folder_name
 from vl2.errors import InputError
 
 ENDINGS = frozenset(
@@ -28,12 +29,14 @@ def find(words: Iterable[str | os.PathLike[str]], skip: Path | None = None) -> l
         words: files, folders (searched with all folders in them, links to folders left out) and
             patterns such as `scans/**/*.pdf`. A file that is named is taken whatever its ending;
             of folders only files with one of `ENDINGS`.
-        skip: a folder that is not searched: where results go.
+        skip: a folder that is not searched: where results go. Should it be one of the words, or a
+            pattern lead into it, results that are in it are left out.
 
     Raises:
         InputError: a word names nothing, or a folder holds nothing to read.
     """
     found: dict[Path, None] = {}
+    skip = None if skip is None else skip.resolve()
     for word in words:
         name = _expanded(os.fspath(word))
         before = len(found)
@@ -80,11 +83,12 @@ def _named(name: str) -> Iterator[Path]:
 
 def _files(path: Path, skip: Path | None) -> Iterator[Path]:
     if path.is_file():
-        yield path
+        if not _is_result(path.parent, skip):
+            yield path
     elif path.is_dir():
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(
-                name for name in folders if not _same(Path(folder, name), skip) and name[0] != "."
+                name for name in folders if name[0] != "." and not _left_out(folder, name, skip)
             )
             for name in sorted(names):
                 file = Path(folder, name)
@@ -92,8 +96,14 @@ def _files(path: Path, skip: Path | None) -> Iterator[Path]:
                     yield file
 
 
-def _same(path: Path, other: Path | None) -> bool:
-    return other is not None and path.absolute() == other.absolute()
+def _left_out(folder: str, name: str, skip: Path | None) -> bool:
+    path = Path(folder, name)
+    return skip is not None and (path.resolve() == skip or _is_result(path, skip))
+
+
+def _is_result(folder: Path, skip: Path | None) -> bool:
+    """Whether a folder holds the result of a document."""
+    return skip is not None and is_folder_name(folder.name) and skip in folder.resolve().parents
 
 
 def _nothing(name: str, paths: list[Path]) -> str:
