@@ -1,6 +1,7 @@
 """`vl2 read`: documents in, a folder of results out; what is wrong is told and costs no other."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from pdfs import encrypted, pdf
 
 import vl2
-from vl2.cli import main
+from vl2.cli import main, reading
 from vl2.documents.desk import DOCUMENTS
 from vl2.documents.files import held
 from vl2.documents.index import read_index
@@ -158,3 +159,20 @@ def test_two_runs_do_not_write_to_one_folder(papers, tmp_path, capsys):
     with held(out):
         assert main(["read", str(papers), "-o", str(out)]) == 2
     assert "Another run" in capsys.readouterr().err
+
+
+def test_progress_counts_pages_from_its_own_beginning(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
+    with reading._progress(1, quiet=False) as (on_page, _):
+        for _ in range(5):
+            on_page()
+    speeds = re.findall(r"([\d.e+]+) pages a second", capsys.readouterr().err)
+    assert float(speeds[-1]) > 1
+
+
+def test_what_is_wrong_with_a_document_stays_in_its_line(nano, tmp_path, capsys):
+    name = "a\x1b[2J\nb.pdf"
+    (tmp_path / name).write_bytes(b"")
+    assert main(["read", str(tmp_path), "-o", str(tmp_path / "out"), "--no-report"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a[2J b.pdf: error: It is empty" in line

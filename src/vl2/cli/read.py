@@ -159,7 +159,7 @@ def _tell(outcomes: list[Outcome], wish: Wish, seconds: float) -> None:
     """What went wrong, a line each, and a summary."""
     wrong = [outcome for outcome in outcomes if outcome.status != "ok"]
     for outcome in wrong:
-        terminal.note(f"{outcome.path}: {outcome.status}: {outcome.error}")
+        terminal.note(terminal.line(f"{outcome.path}: {outcome.status}: {outcome.error}"))
     flagged = sum(outcome.flags for outcome in outcomes)
     pages = sum(outcome.read for outcome in outcomes)
     counted = f"{_count(len(outcomes), 'document')}, {_count(pages, 'page')}"

@@ -71,7 +71,7 @@ def read(wish: Wish) -> list[Outcome]:
 
 
 def _read(wish: Wish) -> list[Outcome]:
-    from vl2.documents.files import held
+    from vl2.documents.files import clear_parts, held
     from vl2.documents.index import write_index
     from vl2.documents.report.writing import write_report
     from vl2.documents.run import plan, run
@@ -82,6 +82,7 @@ def _read(wish: Wish) -> list[Outcome]:
     settings = _settings(wish)
     _make_folder(wish.out)
     with held(wish.out):
+        clear_parts(wish.out)
         planned = plan(paths, settings, wish.out, again=wish.retry)
         if planned.jobs:
             with _progress(len(planned.jobs), quiet=wish.quiet) as (on_page, on_document):
@@ -157,7 +158,7 @@ def _progress(
         TimeRemainingColumn,
     )
 
-    started, pages, lock = 0.0, 0, threading.Lock()
+    started, pages, lock = time.monotonic(), 0, threading.Lock()
     columns = (
         TextColumn("reading"),
         BarColumn(),

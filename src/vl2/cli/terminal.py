@@ -157,6 +157,11 @@ def show(pieces: Iterable[str]) -> None:
     typer.echo()
 
 
+def line(text: str) -> str:
+    """Text that stays in its line, whatever a name or a model puts into it."""
+    return text.translate(_CONTROLS).replace("\n", " ")
+
+
 def readable(stream: "Stream") -> Iterable[str]:
     """The text of a stream without tags and coordinates."""
     from vl2.grounding import Stripper
@@ -170,7 +175,7 @@ def readable(stream: "Stream") -> Iterable[str]:
 def show_boxes(boxes: Iterable["Box"]) -> None:
     """One line a box: left, top, right, bottom in pixels, then the label."""
     for box in boxes:
-        typer.echo(str(box).translate(_CONTROLS).replace("\n", " "))
+        typer.echo(line(str(box)))
 
 
 def show_json(answer: "Answer") -> None:
