@@ -16,36 +16,66 @@ static void widen_rows(const char *rows, int type, int64_t tokens, int64_t strid
     memset(out + tokens * padded, 0, (size_t)((RUN - tokens) * padded) * sizeof(float));
 }
 
-/* Scores of one head with RUN tokens, four at a time. */
-static void score(const float *query, const float *rows, int64_t padded, float *scores) {
+#define FOLD 4 /* heads that read the widened rows together */
+
+/* Scores of `heads` <= FOLD heads with RUN tokens, four at a time. */
+static inline __attribute__((always_inline)) void score(const float *query, const float *rows,
+                                                        int64_t padded, const int heads,
+                                                        float (*scores)[RUN]) {
     for (int t = 0; t < RUN; t += 4) {
         const float *row = rows + t * padded;
-        lanes sum[4];
-        for (int j = 0; j < 4; j++) sum[j] = all_lanes(0.0f);
+        lanes sum[FOLD][4];
+#pragma GCC unroll 4
+        for (int h = 0; h < heads; h++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) sum[h][j] = all_lanes(0.0f);
+        }
         for (int64_t i = 0; i < padded; i += LANES) {
-            lanes q = load_lanes(query + i);
-            for (int j = 0; j < 4; j++) {
-                sum[j] = MULTIPLY_ADD(q, load_lanes(row + j * padded + i), sum[j]);
+            lanes key[4];
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) key[j] = load_lanes(row + j * padded + i);
+#pragma GCC unroll 4
+            for (int h = 0; h < heads; h++) {
+                lanes q = load_lanes(query + h * padded + i);
+#pragma GCC unroll 4
+                for (int j = 0; j < 4; j++) sum[h][j] = MULTIPLY_ADD(q, key[j], sum[h][j]);
             }
         }
-        for (int j = 0; j < 4; j++) scores[t + j] = sum_lanes(sum[j]);
+#pragma GCC unroll 4
+        for (int h = 0; h < heads; h++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) scores[h][t + j] = sum_lanes(sum[h][j]);
+        }
     }
 }
 
-/* mixed = mixed * keep + sum over tokens of weight * row. */
-static void mix(const float *weights, const float *rows, int64_t padded, int64_t width, float keep,
-                float *mixed) {
-    const lanes kept = all_lanes(keep);
+/* mixed = mixed * keep + sum over tokens of weight * row, for `heads` <= FOLD heads. */
+static inline __attribute__((always_inline)) void mix(float (*weights)[RUN], const float *rows,
+                                                      int64_t padded, int64_t width,
+                                                      const int heads, const float *keep,
+                                                      float *mixed, int64_t stride) {
     for (int64_t i = 0; i < width; i += 2 * LANES) {
-        lanes left = load_lanes(mixed + i) * kept, right = load_lanes(mixed + i + LANES) * kept;
-        for (int t = 0; t < RUN; t++) {
-            const float *row = rows + t * padded + i;
-            lanes weight = all_lanes(weights[t]);
-            left = MULTIPLY_ADD(weight, load_lanes(row), left);
-            right = MULTIPLY_ADD(weight, load_lanes(row + LANES), right);
+        lanes left[FOLD], right[FOLD];
+#pragma GCC unroll 4
+        for (int h = 0; h < heads; h++) {
+            left[h] = load_lanes(mixed + h * stride + i) * all_lanes(keep[h]);
+            right[h] = load_lanes(mixed + h * stride + i + LANES) * all_lanes(keep[h]);
         }
-        store_lanes(mixed + i, left);
-        store_lanes(mixed + i + LANES, right);
+        for (int t = 0; t < RUN; t++) {
+            lanes one = load_lanes(rows + t * padded + i);
+            lanes other = load_lanes(rows + t * padded + i + LANES);
+#pragma GCC unroll 4
+            for (int h = 0; h < heads; h++) {
+                lanes weight = all_lanes(weights[h][t]);
+                left[h] = MULTIPLY_ADD(weight, one, left[h]);
+                right[h] = MULTIPLY_ADD(weight, other, right[h]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int h = 0; h < heads; h++) {
+            store_lanes(mixed + h * stride + i, left[h]);
+            store_lanes(mixed + h * stride + i + LANES, right[h]);
+        }
     }
 }
 
@@ -54,23 +84,39 @@ typedef struct {
     int64_t tokens, width, key_stride, value_stride, mixed_stride;
 } wide_run;
 
+static inline __attribute__((always_inline)) void attend_fold(const wide_run *run,
+                                                              const float *query, const int heads,
+                                                              float *top, float *total,
+                                                              float *mixed) {
+    float scores[FOLD][RUN], keep[FOLD];
+    score(query, run->keys, run->key_stride, heads, scores);
+    for (int h = 0; h < heads; h++) {
+        float highest = top[h], sum = 0.0f;
+        for (int64_t t = 0; t < run->tokens; t++) {
+            highest = scores[h][t] > highest ? scores[h][t] : highest;
+        }
+        for (int64_t t = run->tokens; t < RUN; t++) scores[h][t] = -INFINITY;
+        for (int64_t t = 0; t < RUN; t++) scores[h][t] = exponential(scores[h][t] - highest);
+        for (int64_t t = run->tokens; t < RUN; t++) scores[h][t] = 0.0f;
+        for (int64_t t = 0; t < RUN; t++) sum += scores[h][t];
+        keep[h] = exponential(top[h] - highest);
+        total[h] = total[h] * keep[h] + sum;
+        top[h] = highest;
+    }
+    mix(scores, run->values, run->value_stride, run->width, heads, keep, mixed,
+        run->mixed_stride);
+}
+
 static void attend_wide(const wide_run *run, const float *query, int64_t heads, float *top,
                         float *total, float *mixed) {
-    for (int64_t h = 0; h < heads; h++) {
-        float scores[RUN], highest = top[h], sum = 0.0f;
-        score(query + h * run->key_stride, run->keys, run->key_stride, scores);
-        for (int64_t t = 0; t < run->tokens; t++) {
-            highest = scores[t] > highest ? scores[t] : highest;
-        }
-        for (int64_t t = 0; t < RUN; t++) {
-            scores[t] = t < run->tokens ? exponential(scores[t] - highest) : 0.0f;
-            sum += scores[t];
-        }
-        float keep = exponential(top[h] - highest);
-        mix(scores, run->values, run->value_stride, run->width, keep,
-            mixed + h * run->mixed_stride);
-        total[h] = total[h] * keep + sum;
-        top[h] = highest;
+    int64_t h = 0;
+    for (; h + FOLD <= heads; h += FOLD) {
+        attend_fold(run, query + h * run->key_stride, FOLD, top + h, total + h,
+                    mixed + h * run->mixed_stride);
+    }
+    for (; h < heads; h++) {
+        attend_fold(run, query + h * run->key_stride, 1, top + h, total + h,
+                    mixed + h * run->mixed_stride);
     }
 }
 
@@ -131,6 +177,10 @@ static void attend_shared(const cached_run *run, const float *query, float *top,
     const int64_t value_padded = padded_width(run->value_width), heads = run->heads;
     const int same = run->values == run->keys;
     float *values = same ? scratch : scratch + RUN * padded;
+    const int64_t bytes = run->tokens * run->stride * size;
+    for (int64_t i = 0; run->next != NULL && i < bytes; i += 64) {
+        __builtin_prefetch(run->next + i, 0, 2);
+    }
     for (int64_t g = 0; g < run->groups; g++) {
         const char *keys = (const char *)run->keys + g * run->width * size;
         const char *own = (const char *)run->values + g * run->value_width * size;
