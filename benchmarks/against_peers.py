@@ -95,8 +95,23 @@ class Peer:
 def main() -> int:
     """Runs the peers in turns; returns 1 if one of them could do nothing."""
     options = _options()
+    if options.apart:
+        peers = [peer for spec in options.peers for peer in _run([spec], options)]
+    else:
+        peers = _run(options.peers, options)
+    record = _record(peers, options)
+    for line in _lines(record):
+        _tell(line)
+    if options.out:
+        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        draw(record, options.out.with_suffix(".png"))
+    return int(any(not peer.rates for peer in peers))
+
+
+def _run(specs: list[str], options: argparse.Namespace) -> list[Peer]:
+    """Sets peers up, lets them work in turns, and ends them."""
     peers = []
-    for spec in options.peers:
+    for spec in specs:
         peers.append(Peer(spec, options))
         _tell(f"ready: {peers[-1].about['name']}")
     _round(peers, options.work_on)  # warm
@@ -109,13 +124,7 @@ def main() -> int:
             break
     for peer in peers:
         peer.end()
-    record = _record(peers, options)
-    for line in _lines(record):
-        _tell(line)
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        draw(record, options.out.with_suffix(".png"))
-    return int(any(not peer.rates for peer in peers))
+    return peers
 
 
 def _round(peers: list[Peer], words: list[str]) -> None:
@@ -137,6 +146,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=600)
     parser.add_argument("--answer", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--apart", action="store_true", help="one after the other, where memory is short"
+    )
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no round after these")
     parser.add_argument("--work", type=Path, default=Path("peers-work"), help="files of the peers")
     parser.add_argument("--out", type=Path)
@@ -158,6 +170,7 @@ def _record(peers: list[Peer], options: argparse.Namespace) -> dict:
             "threads": os.environ.get("OMP_NUM_THREADS"),
         },
         "shape": options.shape,
+        "in_turns": not options.apart,
         "prompt": options.prompt,
         "answer": options.answer,
         "peers": [peer.as_dict() for peer in peers],

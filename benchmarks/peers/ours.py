@@ -1,10 +1,12 @@
 """vl2 itself, through its engine.
 
-Variants: bfloat16, int8, int4, and int4-head4 (the output layer in 4 bits too).
+Variants: bfloat16, int8, int4, int4-head4 (the output layer in 4 bits too), and bfloat16-torch:
+without the compiled kernels.
 """
 
 from __future__ import annotations
 
+import os
 import time
 
 import torch
@@ -17,12 +19,13 @@ from vl2.engine.sampling import Sampling
 from vl2.evals.speed.measure import random_words
 from vl2.evals.speed.shapes import processor_for, random_model
 from vl2.model.released import released_config
-from vl2.ops.kernels.library import instruction_set
+from vl2.ops.kernels.library import VARIABLE, instruction_set
 from vl2.quantization.packing import pack
 from vl2.quantization.plan import GROUPS, SCHEMES, VL2QuantizationConfig
 
 _PLANS = {
     "bfloat16": None,
+    "bfloat16-torch": None,
     "int8": VL2QuantizationConfig.named("int8"),
     "int4": VL2QuantizationConfig.named("int4"),
     "int4-head4": VL2QuantizationConfig({**SCHEMES["int4"], "head": 4}, GROUPS["int4"]),
@@ -32,6 +35,8 @@ _PLANS = {
 def prepare(options: Options) -> tuple[dict[str, object], Work]:
     """A model of the shape with random weights, behind an engine without a thread."""
     torch.set_num_threads(options.threads)
+    if options.variant.endswith("-torch"):
+        os.environ[VARIABLE] = "off"
     config = released_config(options.shape)
     processor = processor_for(config)
     model = pack(random_model(config, torch.bfloat16, _PLANS[options.variant]))

@@ -41,6 +41,7 @@ def prepare(options: Options) -> tuple[dict[str, object], Work]:
         enable_prefix_caching=False,
         kv_cache_memory_bytes=2**29,
         max_num_seqs=1,
+        limit_mm_per_prompt={"image": 0},
     )
     random = np.random.default_rng(0)
 

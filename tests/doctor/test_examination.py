@@ -211,7 +211,7 @@ def test_files_that_are_not_needed_are_read_too(folder, name, held):
 
 
 def test_a_resolution_larger_than_the_context(folder):
-    change(folder, "processor_config.json", candidate_resolutions=[[384, 384], [38400000, 384]])
+    change(folder, "processor_config.json", candidate_resolutions=[[384, 384], [15360, 384]])
     found = states(folder)
     assert "the context holds 4096" in only_wrong(found).told
     assert found["answer"].state == "not checked"

@@ -87,6 +87,12 @@ def test_config_is_not_an_object(folder, text):
     assert "JSON" in refusal(folder)
 
 
+def test_a_generation_config_that_is_no_object(folder):
+    (folder / "generation_config.json").write_text("[1]")
+    with pytest.raises(CheckpointError, match=r"cannot be loaded: .* not a mapping"):
+        load_model(folder)
+
+
 def test_another_model(folder):
     change_config(folder, lambda values: values.update(model_type="llava"))
     assert "describes a 'llava' model" in refusal(folder)

@@ -66,7 +66,7 @@ def load_model(
                 quantization_config=quantization,
                 local_files_only=True,
             )
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
     if config.image_token_id is None:
         config.image_token_id = find_image_token_id(folder)

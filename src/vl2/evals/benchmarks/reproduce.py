@@ -66,7 +66,10 @@ def targets(size: str, folder: Path) -> list[Target]:
         InputError: no such size or folder.
     """
     if size not in SIZES:
-        raise InputError(f"There is no released size {size!r}: use one of {', '.join(SIZES)}.")
+        raise InputError(
+            f"There is no released size {size!r}: use one of {', '.join(SIZES)}; for a model by "
+            "another name say with --size whose scores it is to reach."
+        )
     if not folder.is_dir():
         raise InputError(f"There is no folder {str(folder)!r}: name the folder of the data.")
     files = sorted(entry for entry in folder.iterdir() if _is_data(entry))
