@@ -2,7 +2,8 @@
 
 import pytest
 
-from vl2.documents.files import clear_parts, read_json, whole, write, write_json
+from vl2.documents.files import clear_parts, held, read_json, whole, write, write_json
+from vl2.errors import InputError
 
 
 def test_an_error_leaves_the_old_file_and_no_part(tmp_path):
@@ -42,3 +43,9 @@ def test_what_is_no_json_is_nothing(tmp_path):
     assert read_json(tmp_path / "nowhere.json") is None
     write_json(path, [1])
     assert read_json(path, lambda value: isinstance(value, dict)) is None
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(InputError, match="cannot be written to"), held(tmp_path):
+        pass

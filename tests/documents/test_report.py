@@ -101,6 +101,18 @@ def test_large_runs_are_shown_in_part(report, monkeypatch):
     assert text.count("<section") == 1
 
 
+def test_files_with_the_same_content_are_shown_together_by_all_their_names(tmp_path):
+    paths = [tmp_path / f"{name}.pdf" for name in ("first", "second")]
+    for path in paths:
+        path.write_bytes(pdf(["Total 12"]))
+    write_index(tmp_path, read_all(paths, tmp_path, StubReader(), settings_of()))
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert text.count("<section") == 1
+    assert 'data-name="first.pdf\nsecond.pdf"' in text
+    assert f"the same as {paths[1]}" in text
+    assert "the index lists all" not in text
+
+
 @pytest.mark.browser
 def test_in_a_browser_nothing_runs_and_the_search_finds(report):
     library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

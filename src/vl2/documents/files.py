@@ -61,12 +61,12 @@ def held(folder: Path) -> Iterator[None]:
     """Keep other processes of this machine out of a folder of results, where it can be locked.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or nothing can be written to it.
     """
     if sys.platform == "win32":
         yield
         return
-    with (folder / _LOCK).open("w") as file:
+    with _opened(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -77,6 +77,15 @@ def held(folder: Path) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # of some network file systems
                 raise
         yield
+
+
+def _opened(folder: Path) -> BinaryIO:
+    try:
+        return (folder / _LOCK).open("wb")
+    except OSError as error:
+        raise InputError(
+            f"{str(folder)!r} cannot be written to ({error.strerror}): name another folder."
+        ) from error
 
 
 def clear_parts(folder: Path) -> None:

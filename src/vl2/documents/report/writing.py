@@ -35,27 +35,28 @@ def write_report(out: Path) -> Path:
     return out / REPORT
 
 
-def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Documents until there are enough pages; those with the same content once."""
-    seen: set[str] = set()
-    pages = 0
+def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Documents until there are enough pages; those with the same content together."""
+    alike: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        if row["folder"] and row["folder"] in seen:
-            continue
-        seen.add(row["folder"])
-        pages += max(row["read"], 1)
+        alike.setdefault(row["folder"] or f"/{row['path']}", []).append(row)
+    pages = 0
+    for group in alike.values():
+        pages += max(group[0]["read"], 1)
         if pages > MAX_PAGES:
             return
-        yield row
+        yield group
 
 
-def _parts(out: Path, rows: list[dict[str, Any]], shown: list[dict[str, Any]]) -> Iterator[str]:
+def _parts(
+    out: Path, rows: list[dict[str, Any]], shown: list[list[dict[str, Any]]]
+) -> Iterator[str]:
     pages = sum(row["read"] for row in rows)
     wrong = sum(row["status"] != "ok" for row in rows)
     flags = sum(row["flags"] for row in rows)
     told = f"documents: {len(rows)}, with errors: {wrong}; pages: {pages}, to look at: {flags}"
-    if len(shown) < len(rows):
-        told += f"; documents shown: {len(shown)}, the index lists all"
+    if (count := sum(map(len, shown))) < len(rows):
+        told += f"; documents shown: {count}, the index lists all"
     yield (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
@@ -68,15 +69,15 @@ def _parts(out: Path, rows: list[dict[str, Any]], shown: list[dict[str, Any]]) -
         "<button data-show=flag aria-pressed=false>to look at</button></span>"
         "<span id=count></span></header><div class=frame><nav>"
     )
-    for number, row in enumerate(shown):
+    for number, (row, *_) in enumerate(shown):
         name = safe(_name(row))
         yield (
             f'<a href="#d{number}" title="{name}"><i class="dot {safe(row["status"])}"></i>'
             f"<span>{name}</span><small>{row['read']}</small></a>"
         )
     yield "</nav><main>"
-    for number, row in enumerate(shown):
-        yield from _section(out, number, row)
+    for number, group in enumerate(shown):
+        yield from _section(out, number, group)
     yield f"</main></div><script>{SCRIPT}</script>"
 
 
@@ -89,14 +90,19 @@ def _policy() -> str:
     )
 
 
-def _section(out: Path, number: int, row: dict[str, Any]) -> Iterator[str]:
+def _section(out: Path, number: int, group: list[dict[str, Any]]) -> Iterator[str]:
+    """A document; the files that hold it are `group`."""
+    row, *others = group
     name = safe(_name(row))
+    names = safe("\n".join(map(_name, group)))
     state = "" if row["status"] == "ok" else "error"
     error = f"<p class=bad>{safe(row['error'])}</p>" if row["error"] else ""
     yield (
-        f'<section id=d{number} data-name="{name}" data-state="{state}">'
+        f'<section id=d{number} data-name="{names}" data-state="{state}">'
         f"<h2>{name}</h2><p class=about>{safe(_about(row))}"
     )
+    if others:
+        yield f"<br>the same as {safe(', '.join(other['path'] for other in others))}<br>"
     place = out / DOCUMENTS / row["folder"]
     result = files.read_json(place / RESULT, _is_result) if row["folder"] else None
     if result is None:
