@@ -49,7 +49,9 @@ def _random(kind: Kind, shape: tuple[int, ...], random: np.random.Generator) -> 
     if kind == Kind.BF16:
         values = random.normal(0, 0.02, count).astype(np.float32).view(np.uint32) >> 16
         return values.astype(np.uint16).view(np.uint8).reshape(*shape[:-1], -1)
-    stored = np.frombuffer(random.bytes(count * size), np.uint8).reshape(count, size).copy()
+    # The same 64 MB over and over: no cache holds them.
+    pool = np.frombuffer(random.bytes(min(count * size, 2**26 + 1)), np.uint8)
+    stored = np.resize(pool, (count, size))
     scale = np.frombuffer(np.float16(1 / 2048).tobytes(), np.uint8)
     place = slice(size - 2, size) if kind == Kind.Q6_K else slice(0, 2)
     stored[:, place] = scale
