@@ -8,6 +8,7 @@ whoever started it was killed.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -18,9 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
-import torch
-
-from vl2.documents.batch.errand import Errand, device_of, job_from_dict, opened
+from vl2.documents.batch.errand import LOCAL, Errand, device_of, job_from_dict, opened
 from vl2.documents.desk import Desk
 from vl2.errors import VL2Error
 
@@ -31,15 +30,22 @@ def main() -> None:
     """Read what comes, until nothing can come any more."""
     say = _voice()
     errand = Errand.from_text(sys.stdin.readline())
-    device = device_of(errand.device, int(sys.argv[1]), torch.cuda.device_count())
+    if errand.settings.engine == LOCAL:
+        device = device_of(errand.device, int(sys.argv[1]), _gpus())
+        errand = replace(errand, device=device)
     try:
-        with opened(replace(errand, device=device), lambda: say({"page": True})) as desk:
+        with opened(errand, lambda: say({"page": True})) as desk:
             say({"ready": True})
             _serve(desk, errand.parallel, say)
     except VL2Error as error:
         say({"refused": str(error)})
     # Threads that wait for a server would hold the process for as long as the server likes.
     os._exit(0)
+
+
+def _gpus() -> int:
+    # A worker that asks a server is spared the seconds that torch takes to import.
+    return importlib.import_module("torch").cuda.device_count()
 
 
 def _voice() -> Say:
