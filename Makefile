@@ -21,7 +21,7 @@ help: ## List the targets
 run: $(VENV)/core.stamp ## Ask the embedded model about a bundled picture and draw the box it finds
 	@mkdir -p $(OUTPUT)
 	$(BIN)/vl2 ask $(PICTURE) "What shape is red?"
-	$(BIN)/vl2 locate $(PICTURE) "the red star" --draw $(OUTPUT)/located.png
+	$(BIN)/vl2 locate $(PICTURE) "the blue circle" --draw $(OUTPUT)/located.png
 
 test: $(VENV)/dev.stamp ## Run the unit tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not gpu and not weights"

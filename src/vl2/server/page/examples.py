@@ -16,7 +16,7 @@ _EXAMPLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Reading", "What does the text say?", ("sign",)),
     ("A table", "Convert the table to Markdown.", ("table",)),
     ("A chart", "Which bar is the highest, and how high is it?", ("chart",)),
-    ("Finding", "<|ref|>the red star<|/ref|>.", ("shapes",)),
+    ("Finding", "<|ref|>the blue circle<|/ref|>.", ("shapes",)),
     ("Finding what is marked", _MARKED, ("marked", "shapes")),
     ("Several pictures", "Which of the pictures show a star?", ("shapes", "sign", "mixed")),
 )
