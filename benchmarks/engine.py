@@ -55,7 +55,9 @@ class Bench:
 
     def core(self) -> Core:
         """A fresh engine without a thread."""
-        return Core(self.model, self.processor, Limits())
+        made = Core(self.model, self.processor, Limits())
+        made.settle()
+        return made
 
     def steps(self, prompt: Prompt, at_once: int, tokens: int) -> tuple[float, float]:
         """Median seconds of a decode step, and of the part of it that the model takes."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import gc
 import json
 import os
 import platform
@@ -50,6 +51,7 @@ class Growth:
         """A fresh engine; answers end when they are as long as was asked for."""
         made = Core(self.model, self.processor, Limits(cache_tokens=16 * 1024, picture_bytes=0))
         made.ends.clear()
+        made.settle()
         return made
 
     def add(self, core: Core, tokens: int, answer: int, seed: int) -> None:
@@ -73,10 +75,11 @@ class Growth:
 
     def memory(self, requests: int, tokens: int) -> tuple[int, int]:
         """Bytes that so many conversations take: of the process, and of their pages."""
+        gc.collect()
         core = self.core()
         before = resident()
         for seed in range(requests):
-            self.add(core, tokens, 8, seed)
+            self.add(core, tokens, 2 * requests + 8, seed)
         held = 0
         while core.busy:
             core.step()

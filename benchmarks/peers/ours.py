@@ -43,6 +43,7 @@ def prepare(options: Options) -> tuple[dict[str, object], Work]:
     context = config.language_config.max_position_embeddings
     core = Core(model, processor, Limits(cache_tokens=context, picture_bytes=0))
     core.ends.clear()
+    core.settle()
     seed = 0
 
     def begin(answer: int) -> tuple[float, float]:

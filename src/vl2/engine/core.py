@@ -78,6 +78,10 @@ class Core:
         """Whether there is anything to do."""
         return bool(self.scheduler.running or self.scheduler.waiting)
 
+    def settle(self) -> None:
+        """Wait for what goes on beside the first steps, so that all take alike."""
+        self._runner.settle()
+
     # --- requests in --------------------------------------------------------------------------
 
     def prepare(self, request: Request, sink: Sink) -> Sequence:

@@ -113,6 +113,11 @@ class Runner:
         self._tables = rope.rotary_tables(positions, config.head_dim, config.rope_theta)
         self._singles = Singles.of(model, storage)
 
+    def settle(self) -> None:
+        """Wait for what goes on beside the first steps, which it slows down."""
+        if self._singles is not None:
+            self._singles.settle()
+
     @torch.inference_mode()
     def run(self, spans: Sequence[Span]) -> torch.Tensor:
         """Put spans of different conversations through the model and into the cache.

@@ -40,8 +40,10 @@ class Singles:
         self._loaded, self._stack = loaded, stack
         weights = {id(each.codes): each.codes for each in _weights(stack)}
         # Answers need not wait for it.
-        work = threading.Thread(target=_rearrange, args=(list(weights.values()),), daemon=True)
-        work.start()
+        self._work = threading.Thread(
+            target=_rearrange, args=(list(weights.values()),), daemon=True
+        )
+        self._work.start()
 
     @classmethod
     def of(cls, model: DeepseekVLV2ForCausalLM, storage: Storage) -> Singles | None:
@@ -66,6 +68,10 @@ class Singles:
             pools,
         )
         return cls(loaded, stack)
+
+    def settle(self) -> None:
+        """Wait until the weights lie in huge pages, or where they will stay."""
+        self._work.join()
 
     def run(
         self,

@@ -158,6 +158,7 @@ class _Bench:
         limits = Limits(cache_tokens=2 * context, picture_bytes=0)
         self._core = Core(model, processor, limits)
         self._core.ends.clear()  # an answer is as long as it was asked to be
+        self._core.settle()
         self._model, self._processor, self._answer = model, processor, answer
 
     def ask(self, prompt: Prompt, answer: int | None = None) -> tuple[float, float]:
