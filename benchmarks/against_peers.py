@@ -117,6 +117,8 @@ def _run(specs: list[str], options: argparse.Namespace) -> list[Peer]:
     _round(peers, options.work_on)  # warm
     for peer in peers:
         peer.rates.clear()
+    while options.wait_for is not None and not options.wait_for.exists():
+        time.sleep(0.2)
     ends = time.monotonic() + options.seconds
     for _ in range(options.rounds):
         _round(peers, options.work_on)
@@ -148,6 +150,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--apart", action="store_true", help="one after the other, where memory is short"
+    )
+    parser.add_argument(
+        "--wait-for", type=Path, help="a file whose appearance says that the machine is quiet now"
     )
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no round after these")
     parser.add_argument("--work", type=Path, default=Path("peers-work"), help="files of the peers")
