@@ -1,6 +1,7 @@
 """What every test runs under: one thread, no network, no model hub."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -10,6 +11,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
+
+# A run in the background of a shell ignores Ctrl-C, and so would the programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

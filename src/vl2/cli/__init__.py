@@ -28,7 +28,7 @@ VERBS = {
     "ask": "Ask a question about one or several pictures.",
     "locate": "Find something in a picture and give its box.",
     "chat": "Talk about pictures, turn by turn.",
-    "read": "Read documents: text, tables, JSON and boxes out of PDFs and folders.",
+    "read": "Turn documents into text, tables, JSON and boxes, page by page.",
     "serve": "Serve a model over HTTP: an API like OpenAI's, and a web page.",
     "synth": "Render pictures with questions and exact answers.",
     "train": "Train a model from a recipe.",
