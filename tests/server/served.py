@@ -1,5 +1,7 @@
 """A server that runs in a thread of this process."""
 
+import asyncio
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -47,11 +49,21 @@ class Served:
         assert not self.thread.is_alive()
 
 
+def _mounted(mount, app):
+    """Mount where a loop runs: elsewhere the page's framework makes some and closes none."""
+
+    async def mounted():
+        mount(app)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, mounted()).result()
+
+
 @contextlib.contextmanager
 def serving(assistant, mount=None, **settings):
     app = create_app(assistant, Settings(**settings))
     if mount is not None:
-        mount(app)
+        _mounted(mount, app)
     served = Served(app)
     served.thread.start()
     while not served.server.started:

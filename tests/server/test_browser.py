@@ -247,7 +247,8 @@ def test_a_photograph_is_asked_about(look):
     engine, page = look(pieces=["A ", "star."])
     page.tab("Camera")
     page.page.locator("#camera").get_by_text("Click to Access Webcam").click()
-    page.page.locator("#camera video").wait_for()
+    # Before its first picture a camera takes none.
+    page.page.wait_for_function("document.querySelector('#camera video')?.readyState >= 2")
     page.page.locator("#camera button[aria-label='capture photo']").click()
     page.page.locator("#question .thumbnail-item").wait_for(timeout=20_000)
     page.ask("What is it?")
