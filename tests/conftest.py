@@ -12,10 +12,10 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
 
+import pytest
+
 # A run in the background of a shell ignores Ctrl-C, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NANO = REPOSITORY / "src" / "vl2" / "assets" / "nano"
