@@ -120,11 +120,6 @@ static void attend_wide(const wide_run *run, const float *query, int64_t heads, 
     }
 }
 
-static inline lanes load_typed(const char *x, int type, int64_t place) {
-    return type == BFLOAT16 ? load_halves((const uint16_t *)x + place)
-                            : load_lanes((const float *)x + place);
-}
-
 /* Heads that have keys and values of their own: nothing is worth widening beforehand, and the tokens
  * are read one after the other as they lie. Both widths are multiples of LANES. */
 static inline __attribute__((always_inline)) void attend_alone(

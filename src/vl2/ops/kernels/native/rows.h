@@ -148,6 +148,11 @@ static float soften(float *scores, int64_t seen, int64_t count, float scale, flo
     return keep;
 }
 
+static inline lanes load_typed(const char *x, int type, int64_t place) {
+    return type == BFLOAT16 ? load_halves((const uint16_t *)x + place)
+                            : load_lanes((const float *)x + place);
+}
+
 /* LANES numbers of a type from `start` on, those from `width` on taken as 0. */
 static inline lanes load_some(const void *x, int type, int64_t start, int64_t width) {
     if (start + LANES <= width) {
@@ -185,17 +190,46 @@ static void dots(const void *rows, int type, int64_t count, int64_t stride, cons
     }
 }
 
-static void combine(const void *rows, int type, int64_t count, int64_t stride, const float *x,
-                    int64_t width, float *out) {
-    for (int64_t i = 0; i < width; i += LANES) {
+#define BATCH 8 /* vectors that are summed together: a row is then read in long pieces */
+
+static inline __attribute__((always_inline)) void combine_typed(const char *rows, const int type,
+                                                                int64_t count, int64_t stride,
+                                                                const float *x, int64_t width,
+                                                                float *out) {
+    int64_t i = 0;
+    for (; i + BATCH * LANES <= width; i += BATCH * LANES) {
+        lanes sums[BATCH];
+#pragma GCC unroll 8
+        for (int j = 0; j < BATCH; j++) sums[j] = all_lanes(0.0f);
+        for (int64_t row = 0; row < count; row++) {
+            const lanes factor = all_lanes(x[row]);
+#pragma GCC unroll 8
+            for (int j = 0; j < BATCH; j++) {
+                lanes value = load_typed(rows, type, row * stride + i + j * LANES);
+                sums[j] = MULTIPLY_ADD(value, factor, sums[j]);
+            }
+        }
+#pragma GCC unroll 8
+        for (int j = 0; j < BATCH; j++) store_lanes(out + i + j * LANES, sums[j]);
+    }
+    for (; i < width; i += LANES) {
         lanes sum = all_lanes(0.0f);
         for (int64_t row = 0; row < count; row++) {
-            const char *start = (const char *)rows + row * stride * type_size(type);
+            const char *start = rows + row * stride * type_size(type);
             sum = MULTIPLY_ADD(load_some(start, type, i, width), all_lanes(x[row]), sum);
         }
         float values[LANES];
         store_lanes(values, sum);
         memcpy(out + i, values, (size_t)(width - i < LANES ? width - i : LANES) * sizeof(float));
+    }
+}
+
+static void combine(const void *rows, int type, int64_t count, int64_t stride, const float *x,
+                    int64_t width, float *out) {
+    if (type == BFLOAT16) {
+        combine_typed(rows, BFLOAT16, count, stride, x, width, out);
+    } else {
+        combine_typed(rows, FLOAT32, count, stride, x, width, out);
     }
 }
 
