@@ -249,6 +249,7 @@ def test_a_photograph_is_asked_about(look):
     page.page.locator("#camera").get_by_text("Click to Access Webcam").click()
     # Before its first picture a camera takes none.
     page.page.wait_for_function("document.querySelector('#camera video')?.readyState >= 2")
+    assert "flip" not in page.page.locator("#camera video").get_attribute("class").split()
     page.page.locator("#camera button[aria-label='capture photo']").click()
     page.page.locator("#question .thumbnail-item").wait_for(timeout=20_000)
     page.ask("What is it?")

@@ -135,7 +135,13 @@ def _views(tabs: gr.Tabs) -> _Views:
             format="jpeg",
         )
     with gr.Tab("Camera"):
-        camera = gr.Image(show_label=False, sources=["webcam"], type="filepath", elem_id="camera")
+        camera = gr.Image(
+            show_label=False,
+            sources=["webcam"],
+            type="filepath",
+            elem_id="camera",
+            webcam_options=gr.WebcamOptions(mirror=False),  # a mirrored text cannot be read
+        )
     return _Views(tabs, boxes, boxed, clicked, cut, tiles, counted, camera)
 
 
