@@ -17,6 +17,7 @@ from vl2.engine.remote import ServerError
 from vl2.errors import InputError
 from vl2.evals.benchmarks.answering import LocalAnswerer, ServerAnswerer
 from vl2.evals.benchmarks.questions import Question
+from vl2.evals.benchmarks.rows import Row
 from vl2.evals.benchmarks.table import TASKS
 
 QUESTION = Question("1", "What?", (picture(SMALL),), ("x",))
@@ -90,7 +91,24 @@ def test_pictures_of_mmmu_and_data_urls(server):
     assert body["max_tokens"] == 5
     first, _, text = body["messages"][0]["content"]
     assert first["image_url"]["url"] == url
-    assert text["text"] == " <image 1> What?"
+    assert text["text"] == question.prompt
+
+
+MMMU = {"id": "a", "question": "<image 2> or <image 1>?", "options": "['x', 'y']", "answer": "A"}
+
+
+@pytest.mark.parametrize(("task", "values"), [("mmmu", MMMU), ("docvqa", {**MMMU, "question": "?"})])
+def test_a_server_sees_the_prompt_that_a_model_here_sees(server, task, values):
+    """Not a line break more between the pictures, not a pixel less."""
+    assistant, engine = scripted("yes")
+    pictures = (picture(SMALL), picture("rgba.png"))
+    (question,) = TASKS[task].ask(Row(1, values, pictures))
+    LocalAnswerer("here", assistant).answer(question, TASKS[task])
+    ServerAnswerer(server.url, "there").answer(question, TASKS[task])
+    here = engine.requests[0].prompt
+    there = assistant.processor.encode(server.asked[0][2]["messages"])
+    assert there.token_ids.tolist() == here.token_ids.tolist()
+    assert (there.pixel_values == here.pixel_values).all()
 
 
 @pytest.mark.parametrize(

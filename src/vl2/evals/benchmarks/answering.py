@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import PIL.Image
 
-from vl2.chat import IMAGE_TOKEN, Picture
+from vl2.chat import Picture
 from vl2.engine import Assistant
 from vl2.engine.remote import ChatServer, data_url, text_of
 from vl2.evals.benchmarks.questions import Question, Task
@@ -113,18 +113,16 @@ class ServerAnswerer:
 
 
 def _content(question: Question) -> list[dict[str, Any]]:
-    """The content parts of a message: pictures, then the text.
+    """The content parts of a message: pictures, then the prompt as a model here gets it.
 
-    Where the text says with `<image>` where pictures go, it says so to the server as well.
+    Where the prompt says with `<image>` where pictures go, those who follow our rules for
+    conversations put them there and nothing between them.
     """
     pictures = [
         {"type": "image_url", "image_url": {"url": _url_of(picture)}}
         for picture in question.pictures
     ]
-    text = question.prompt
-    if text.startswith(IMAGE_TOKEN * len(pictures) + "\n"):
-        text = text.removeprefix(IMAGE_TOKEN * len(pictures) + "\n")
-    return [*pictures, {"type": "text", "text": text}]
+    return [*pictures, {"type": "text", "text": question.prompt}]
 
 
 def _url_of(picture: Picture) -> str:
