@@ -8,6 +8,7 @@ from benchmark_files import SMALL, encoded
 from golden import checkpoint
 
 from vl2 import cli
+from vl2.evals.benchmarks.reproduce import targets
 
 PICTURE = encoded(SMALL)
 
@@ -53,12 +54,15 @@ def test_questions_that_cannot_be_asked_are_told(data, capsys):
     )
 
 
-def test_reproducing(data, capsys):
+def test_reproducing(data, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     words = ["eval", "reproduce", str(checkpoint("small")), "--size", "small", "--data", str(data)]
     assert cli.main([*words, *SHORT, "--limit", "1", "--out", "out"]) == 0
     printed = capsys.readouterr().out
-    for state in ("falls short", "no data"):
-        assert state in printed
+    rows = [row for row in printed.splitlines() if "falls short" in row or "no data" in row]
+    assert len(rows) == len(targets("small", data)), "each in a line of its own"
+    assert any("VLMEvalKit #697" in row and "falls short" in row for row in rows)
+    assert "ChartQA: ChartQA_TEST.tsv\nOCRBench: OCRBench.tsv\n" in printed
     assert "Only the first 1 rows" in printed
     assert "at most 1%" in printed
     assert (data.parent / "out" / "chartqa-ChartQA_TEST" / "report.html").is_file()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from vl2.cli import terminal
 from vl2.errors import InputError
 
@@ -155,7 +157,7 @@ def _show_targets(
     from vl2.evals.benchmarks.reproduce import TOLERANCE, compared
     from vl2.evals.benchmarks.table import find_task
 
-    table = Table("benchmark", "part", "source", "published", "ours", "", "data", title=size)
+    table = Table("benchmark", "part", "source", "published", "ours", "", title=size)
     for aim, score, state in compared(aims, ours):
         published = aim.published
         table.add_row(
@@ -165,10 +167,11 @@ def _show_targets(
             f"{aim.score:g}",
             "" if score is None else f"{score:.1f}",
             state,
-            aim.data.name if aim.data is not None else "",
         )
     console = Console()
     console.print(table)
+    for task, file in ours:  # not in the table: a file's name may be longer than a terminal is wide
+        typer.echo(terminal.line(f"{find_task(task).title}: {file.name}"))
     console.print(f"Reached: at most {TOLERANCE:.0%} of the best score below the published one.")
     if limit is not None:
         console.print(f"Only the first {limit} rows of each file were asked.")

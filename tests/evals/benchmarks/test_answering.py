@@ -97,7 +97,9 @@ def test_pictures_of_mmmu_and_data_urls(server):
 MMMU = {"id": "a", "question": "<image 2> or <image 1>?", "options": "['x', 'y']", "answer": "A"}
 
 
-@pytest.mark.parametrize(("task", "values"), [("mmmu", MMMU), ("docvqa", {**MMMU, "question": "?"})])
+@pytest.mark.parametrize(
+    ("task", "values"), [("mmmu", MMMU), ("docvqa", {**MMMU, "question": "?"})]
+)
 def test_a_server_sees_the_prompt_that_a_model_here_sees(server, task, values):
     """Not a line break more between the pictures, not a pixel less."""
     assistant, engine = scripted("yes")

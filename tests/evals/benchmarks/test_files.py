@@ -102,6 +102,13 @@ def test_coco(write_json):
         list(read_rows(write_json("x.json", held), IMAGES))
 
 
+def test_refs_apart_from_boxes_are_told_how_to_join(write_json):
+    held = {"images": [], "annotations": [], "refs": [{"ref_id": 1, "sentences": [{"sent": "a"}]}]}
+    for rows in (held, {"refs": held["refs"]}):
+        with pytest.raises(InputError, match=r"apart \(`refs`\): join them, one row a box with"):
+            list(read_rows(write_json("x.json", rows)))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -281,6 +281,10 @@ def test_refcoco_asks_each_expression_and_tells_bad_rows():
     ]
     with pytest.raises(InputError, match="no box of four numbers"):
         asked("refcoco", sent="a", bbox=[1, 2])
+    with pytest.raises(InputError, match="no expression that refers to it: join them"):
+        asked("refcoco", bbox=[1, 2, 3, 4], box_format="xywh")
+    with pytest.raises(InputError, match="Row 1 has an expression but no box: join them"):
+        asked("refcoco", sentences=[{"sent": "a"}])
     with pytest.raises(InputError, match="must have one picture"):
         asked("refcoco", pictures=(), sent="a", bbox=[1, 2, 3, 4])
 

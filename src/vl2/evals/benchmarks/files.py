@@ -19,6 +19,12 @@ MAX_JSON = 2 * 2**30
 _LONGEST_REFERENCE = 64
 _PARQUET_ROWS = 16
 
+JOINED = (
+    "join them, one row a box with file_name, bbox (left, top, width, height), sentences (a list) "
+    "and split, as a .json or .jsonl file."
+)
+"""What makes a file of RefCOCO's own layout, whose expressions lie beside its boxes, readable."""
+
 Values = Mapping[str, Any]
 
 
@@ -32,7 +38,7 @@ def read_rows(path: Path, images: Path | None = None) -> Iterator[Row]:
         images: folder of pictures that rows name by path; that of the file if None.
 
     Raises:
-        InputError: the file is absent, of another kind, or broken.
+        InputError: the file is absent, of another kind, or broken, or has `refs` apart from boxes.
         MissingExtraError: parquet without pyarrow.
     """
     folder = images if images is not None else (path if path.is_dir() else path.parent)
@@ -111,6 +117,8 @@ def _json(path: Path) -> Iterator[Values]:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{str(path)!r} is not JSON ({error}).") from error
+    if isinstance(held, dict) and "refs" in held:
+        raise InputError(f"{str(path)!r} keeps expressions and boxes apart (`refs`): {JOINED}")
     if isinstance(held, dict) and "annotations" in held and "images" in held:
         yield from _coco(held, path)
         return

@@ -10,6 +10,7 @@ from functools import partial
 from vl2 import grounding
 from vl2.chat import Picture
 from vl2.errors import ImageError, InputError
+from vl2.evals.benchmarks.files import JOINED
 from vl2.evals.benchmarks.questions import (
     Judgement,
     Question,
@@ -76,10 +77,11 @@ def ask_refcoco(benchmark: str, row: Row) -> list[Question]:
     if whose and whose[0].lower() != benchmark:
         return []
     picture, (width, height) = _sized(_only(row))
+    phrases = _phrases(row)
     corners = _corners(row, (width, height))
     facts = {"box": list(corners), "width": width, "height": height}
     asked = []
-    for index, phrase in enumerate(_phrases(row)):
+    for index, phrase in enumerate(phrases):
         name = f"{row.number}-{id_of(row)}/{index}"
         prompt = grounding.locate_question(phrase)
         right = (grounding.format_boxes(phrase, [corners], width, height),)
@@ -111,6 +113,10 @@ def _phrases(row: Row) -> list[str]:
             part.get("sent", part) if isinstance(part, dict) else part for part in as_list(found)
         ]
         return [str(part) for part in parts]
+    if row.find("question") is None:
+        raise InputError(
+            f"Row {row.number} has a box but no expression that refers to it: {JOINED}"
+        )
     question = row.question("question")
     inside = _INSIDE.search(question)
     if inside:
@@ -128,7 +134,10 @@ def _corners(row: Row, size: tuple[int, int]) -> boxes.Corners:
             return _written_box(written[1], size)
         a, b, c, d = (float(value) for value in values)
     except (TypeError, ValueError) as error:
-        raise InputError(f"Row {row.number} has no box of four numbers: {values!r}.") from error
+        told = f"Row {row.number} has no box of four numbers: {values!r}"
+        if values == [None]:
+            told = f"Row {row.number} has an expression but no box: {JOINED.removesuffix('.')}"
+        raise InputError(f"{told}.") from error
     # Files with one sentence a row, in the manner of Qwen-VL and Shikra, give corners; those of
     # the hub and COCO's give the size.
     as_given = None not in apart or row.find("sent", "expression") is not None
