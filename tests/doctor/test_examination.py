@@ -9,7 +9,7 @@ import torch
 from golden import checkpoint
 from safetensors.torch import load_file, save_file
 
-from vl2.doctor import examination, examine, reading, running
+from vl2.doctor import examination, examine, reading, running, template
 from vl2.engine import Assistant, load
 from vl2.errors import CheckpointError, ContextError, InputError
 from vl2.model.released import released_config
@@ -277,6 +277,75 @@ def test_ids_of_the_released_models():
 def test_stored_ids_are_those_of_the_configurations(name):
     config = released_config(name)
     assert reading.RELEASED_IDS[config.language_config.vocab_size][0] == config.image_token_id
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        ({"eos_token_id": 640}, "eos_token_id in {} is 640, which is none of the 640 words"),
+        ({"bos_token_id": -1}, "bos_token_id in {} is -1, which is none of"),
+        ({"eos_token_id": [423, 425]}, "eos_token_id in {} is 425, which is that of <image>"),
+        ({"pad_token_id": 9999}, "pad_token_id in {} is 9999, which is none of"),
+    ],
+)
+def test_ids_that_end_no_text(folder, file, ids, told):
+    if file == "config.json":
+        config = json.loads((folder / file).read_text())
+        change(folder, file, language_config={**config["language_config"], **ids})
+    else:
+        (folder / file).write_text(json.dumps({"bos_token_id": 422, "eos_token_id": 423, **ids}))
+    wrong = only_wrong(states(folder, quick=True))
+    assert wrong.check == "ends"
+    assert told.format(file) in wrong.told
+    assert file in wrong.advice
+
+
+def test_ids_that_are_not_the_tokenizers_are_odd(folder):
+    file = folder / "generation_config.json"
+    file.write_text('{"eos_token_id": 7, "bos_token_id": 422}')
+    odd = states(folder, quick=True)["ends"]
+    assert odd.state == "odd"
+    assert odd.told == "eos_token_id is 7 in generation_config.json, 423 in the tokenizer."
+    file.write_text('{"eos_token_id": [423, 7]}')
+    assert states(folder, quick=True)["ends"].state == "fine"
+
+
+@pytest.mark.parametrize("held", ['{"eos_token_id": "x"}', '{"suppress_tokens": [1.5]}'])
+def test_ids_that_are_no_numbers_are_not_loaded(folder, held):
+    (folder / "generation_config.json").write_text(held)
+    with pytest.raises(CheckpointError, match="which is no token's number"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("held", "state", "told"),
+    [
+        ("{% for", "wrong", "broken: unexpected 'end of template'"),
+        ("{{ 1 / 0 }}", "wrong", "broken: division by zero"),
+        ("{{ messages.x.y }}", "wrong", "broken: 'list object' has no attribute 'x'"),
+        ("{{ messages[0]['content'] }}", "odd", "writes 'Is it?' instead of '<｜begin"),
+        ("{#- a copy -#}" + template.CHAT_TEMPLATE, "fine", "writes what the models were"),
+        (template.CHAT_TEMPLATE.replace("image_url", "video"), "fine", "writes what the models"),
+        (template.CHAT_TEMPLATE.replace("<image>\\n", "<image>"), "odd", "writes '<｜begin"),
+    ],
+)
+def test_chat_templates(folder, held, state, told):
+    (folder / "chat_template.jinja").write_text(held, encoding="utf-8")
+    found = states(folder)
+    assert found["template"].state == state
+    assert told in found["template"].told
+    assert bool(found["template"].advice) == (state != "fine")
+    assert found["answer"].state == "fine", "vl2 itself does without it"
+
+
+def test_a_template_without_end(folder, monkeypatch):
+    monkeypatch.setattr(template, "SECONDS", 0.2)
+    loops = (
+        "{% for a in range(90) %}{% for b in range(9000) %}{{ a ** 9 }}{% endfor %}{% endfor %}"
+    )
+    (folder / "chat_template.jinja").write_text(loops)
+    assert "more than 0.2 seconds" in only_wrong(states(folder, quick=True)).told
 
 
 def test_memory(folder, monkeypatch):

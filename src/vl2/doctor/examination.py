@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vl2.doctor import files, reading, running, tensors
+from vl2.doctor import files, reading, running, template, tensors
 from vl2.doctor.findings import Finding
 from vl2.engine import load
 from vl2.engine.placement import choose_device, choose_dtype
@@ -95,10 +95,12 @@ def _words(folder: Path, config: DeepseekVLV2Config) -> Generator[Finding, None,
     findings = []
     for finding in (
         reading.check_ids(processor, config),
+        reading.check_ends(folder, processor, config),
         reading.check_layout(processor),
         reading.check_fit(processor, config),
         reading.check_tiles(processor),
     ):
         findings.append(finding)
         yield finding
+    yield template.check_template(processor)  # whatever it is, vl2 itself can ask
     return all(finding.state != "wrong" for finding in findings)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import PIL.Image
 
@@ -17,6 +21,8 @@ from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import CANDIDATE_RESOLUTIONS, Grid
 from vl2.processing.tokens import ASSISTANT_TOKEN, USER_TOKEN
 
+GENERATION = "generation_config.json"
+_ENDS = "Download {} again, or mend it: answers would not end where they should."
 _NAMES = (IMAGE_TOKEN, *TAGS, USER_TOKEN, ASSISTANT_TOKEN)
 RELEASED_IDS = {
     102400: (100003, 100004, 100005, 100006, 100007, 100008, 100009, 100010),
@@ -78,6 +84,48 @@ def check_ids(processor: DeepseekVLV2Processor, config: DeepseekVLV2Config) -> F
     told = f"{IMAGE_TOKEN} is {ids[0]}, {GROUNDING} {ids[_NAMES.index(GROUNDING)]}"
     like = ", as in the released models" if released is not None else ""
     return Finding("tokenizer", "fine", f"{told}{like}; all {len(ids)} special tokens are single.")
+
+
+def check_ends(
+    folder: Path, processor: DeepseekVLV2Processor, config: DeepseekVLV2Config
+) -> Finding:
+    """Are the ids that begin, end and pad a text words of the model, and the tokenizer's?"""
+    language = config.language_config
+    stated = {
+        ("config.json", name): getattr(language, f"{name}_token_id")
+        for name in ("bos", "eos", "pad")
+    }
+    stated |= {(GENERATION, name): value for name, value in _generation(folder).items()}
+    tokenizer = processor.tokenizer
+    right = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+    odd = []
+    for (file, name), value in stated.items():
+        ids = value if isinstance(value, list) else [value] if value is not None else []
+        for number in ids:
+            why = _impossible(number, processor.image_token_id, language.vocab_size)
+            if why:
+                told = f"{name}_token_id in {file} is {number!r}, which is {why}."
+                return Finding("ends", "wrong", told, _ENDS.format(file))
+        if ids and right.get(name, ids[0]) not in ids:
+            odd.append(f"{name}_token_id is {value} in {file}, {right[name]} in the tokenizer")
+    if odd:
+        return Finding("ends", "odd", f"{'; '.join(odd)}.", _ENDS.format(GENERATION))
+    told = "Texts begin with {bos} and end with {eos} in all files.".format(**right)
+    return Finding("ends", "fine", told)
+
+
+def _generation(folder: Path) -> dict[str, Any]:
+    """The ids that `generation_config.json` states; it need not be there."""
+    file = folder / GENERATION
+    held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: held.get(f"{name}_token_id") for name in ("bos", "eos", "pad")}
+
+
+def _impossible(number: object, image: int, size: int) -> str | None:
+    """Why a token cannot begin, end or pad a text; None if it can."""
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < size:
+        return f"none of the {size} words of the model"
+    return f"that of {IMAGE_TOKEN}" if number == image else None
 
 
 def check_layout(processor: DeepseekVLV2Processor) -> Finding:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers import GenerationConfig
 from transformers.quantizers import AutoHfQuantizer, HfQuantizer
 from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
@@ -68,6 +69,7 @@ def load_model(
             )
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
+    _check_generation(model.generation_config, folder)
     if config.image_token_id is None:
         config.image_token_id = find_image_token_id(folder)
     try:
@@ -77,6 +79,18 @@ def load_model(
             f"{folder} does not fit into the memory of {device}: choose another device, a type of "
             "fewer bytes or a smaller model."
         ) from error
+
+
+def _check_generation(generation: GenerationConfig, folder: Path) -> None:
+    """Refuse what is no number where answers end or tokens are left out."""
+    for name in ("eos_token_id", "suppress_tokens"):
+        stated = getattr(generation, name)
+        for number in stated if isinstance(stated, list) else [stated]:
+            if number is not None and type(number) is not int:
+                raise CheckpointError(
+                    f"{folder / 'generation_config.json'}: {name} holds {number!r}, which is no "
+                    "token's number; download it again."
+                )
 
 
 @contextmanager
