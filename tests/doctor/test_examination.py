@@ -341,9 +341,7 @@ def test_chat_templates(folder, held, state, told):
 
 def test_a_template_without_end(folder, monkeypatch):
     monkeypatch.setattr(template, "SECONDS", 0.2)
-    loops = (
-        "{% for a in range(90) %}{% for b in range(9000) %}{{ a ** 9 }}{% endfor %}{% endfor %}"
-    )
+    loops = "{% for a in range(90) %}{% for b in range(9000) %}{{ a ** 9 }}{% endfor %}{% endfor %}"
     (folder / "chat_template.jinja").write_text(loops)
     assert "more than 0.2 seconds" in only_wrong(states(folder, quick=True)).told
 
