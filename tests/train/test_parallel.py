@@ -53,7 +53,7 @@ def test_loss_load_and_gradients_are_those_of_one_process(count, layouts, tmp_pa
 def rows(tmp_path_factory):
     """Pictures of several sizes, and text alone."""
     folder = tmp_path_factory.mktemp("rows")
-    lines = []
+    said = []
     for number in range(30):
         answer = {"role": "assistant", "content": f"number {number} " * (1 + number % 5)}
         question = {"role": "user", "content": f"say {number}"}
@@ -62,9 +62,9 @@ def rows(tmp_path_factory):
             PIL.Image.new("RGB", size, (8 * number, 80, 30)).save(folder / f"{number}.png")
             question["content"] = "<image>\nwhich?"
             question["images"] = [f"{number}.png"]
-        lines.append(json.dumps({"messages": [question, answer]}))
+        said.append(json.dumps({"messages": [question, answer]}))
     mini_checkpoint(folder / "mini")
-    (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "rows.jsonl").write_text("\n".join(said), encoding="utf-8")
     return folder / "rows.jsonl"
 
 
@@ -89,9 +89,12 @@ def words(rows, output, *more):
     return ["base-sft", "--output", str(output), *(w for s in settings for w in ("--set", s))]
 
 
+def lines(folder):
+    return map(json.loads, (folder / "log.jsonl").read_text("utf-8").splitlines())
+
+
 def losses(folder):
-    lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
-    return {row["step"]: row["loss"] for row in map(json.loads, lines)}
+    return {row["step"]: row["loss"] for row in lines(folder)}
 
 
 def half_done(done, copy):
@@ -179,3 +182,29 @@ def test_adapters_learn_the_same_on_two_devices(rows, tmp_path):
     assert main(["train", *words(rows, tmp_path / "one", *adapters)]) == 0
     run_ranks(train_commands, 2, tmp_path, [words(rows, tmp_path / "two", *adapters)])
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+def test_labels_of_patches_are_learnt_by_two_as_by_one(tmp_path):
+    settings = [
+        "steps=2",
+        "global_batch_size=4",
+        "max_tiles=1",
+        "naming_weight=0.3",
+        "warmup_steps=0",
+        "freeze_vision=false",
+        "bf16=false",
+        "workers=0",
+        "log_every=1",
+        "threads=1",
+    ]
+
+    def of(run, *more):
+        words = [word for setting in [*settings, *more] for word in ("--set", setting)]
+        return ["nano-look", "--output", str(tmp_path / run), "--set", "vision=", *words]
+
+    assert main(["train", *of("one", "batch_size=2")]) == 0
+    run_ranks(train_commands, 2, tmp_path, [of("two", "batch_size=2")])
+    exact, found = ([*lines(tmp_path / run)] for run in ("one", "two"))
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in exact], rel=1e-4)
+    for name in ("answer_loss", "edge_error", "row_size"):
+        assert found[-1][name] == pytest.approx(exact[-1][name], rel=1e-3), name

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from vl2.cli import main
 from vl2.model.loading import load_model
@@ -114,14 +115,33 @@ def test_an_absent_encoder_is_told(tmp_path, capsys):
     assert "no trained vision encoder" in capsys.readouterr().err
 
 
-def test_a_model_that_is_not_there_is_told_with_what_leaves_it(tmp_path, capsys, monkeypatch):
+def test_a_model_that_is_not_there_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "nano"]) == 2
-    assert "run its earlier stage first (vl2 train nano-near)" in capsys.readouterr().err
     assert main(["train", "nano", "--set", "model=absent"]) == 2
-    told = capsys.readouterr().err
-    assert "earlier stage" not in told
-    assert "--set model=" in told
+    assert "--set model=" in capsys.readouterr().err
+
+
+def test_earlier_stages_that_are_not_there_come_first(vision, tmp_path, capsys, monkeypatch):
+    stages = tmp_path / "recipes"
+    stages.mkdir()
+    short = "\n".join(["stage: sft", "steps: 1", *(word.replace("=", ": ") for word in SMALL)])
+    look = f"name: look\nvision: {vision}\nnaming_weight: 0.2\n{short}"
+    (stages / "look.yaml").write_text(look, encoding="utf-8")
+    last = f"name: last\nmodel: runs/look/final\nnaming_weight: 0.2\n{short}"
+    (stages / "last.yaml").write_text(last, encoding="utf-8")
+    monkeypatch.setattr("vl2.train.recipe.BUILTIN", stages)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "last"]) == 0
+    printed = capsys.readouterr()
+    assert "last starts from what look leaves" in printed.err
+    assert printed.out.splitlines() == ["runs/last/final"]
+    heads = [load_file(f"runs/{run}/naming.safetensors")["box.weight"] for run in ("look", "last")]
+    # One step moves what it took over by about a learning rate; other heads would be far away.
+    assert (heads[0] - heads[1]).abs().max() < 0.01
+
+    shutil.rmtree("runs/last")
+    assert main(["train", "last"]) == 0
+    assert "starts from" not in capsys.readouterr().err
 
 
 def test_the_embedded_model_is_a_start(nano, tmp_path, capsys):

@@ -51,6 +51,9 @@ def command(
 ) -> None:
     """Train a model from a recipe; called again, it goes on where it was stopped.
 
+    A built-in recipe that starts from the result of an earlier one runs that one first, unless it
+    is there.
+
     The folder of the run gets checkpoints, the resolved recipe, a log (log.jsonl) and its curves
     (curves.png); `final` holds the result.
     """
@@ -105,7 +108,14 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     from vl2.engine.sources import RELEASES
     from vl2.synth import CHARACTERS, COLOURS, SHAPES, vocabulary
     from vl2.synth.answers import COORDINATES
-    from vl2.train.run import finished, starting_point, train_answers, train_vision
+    from vl2.train.recipe import load_recipe
+    from vl2.train.run import (
+        earlier_stages,
+        finished,
+        starting_point,
+        train_answers,
+        train_vision,
+    )
     from vl2.train.vision import DenseNames
 
     recipe = _with_folder(recipe, *RELEASES)
@@ -113,6 +123,9 @@ def _run(recipe: Recipe, folder: Path) -> Path:
     if result := finished(recipe, folder):
         tell(f"vl2: the run in {folder} is finished: nothing is left to do.")
         return result
+    for stage, run in earlier_stages(recipe):
+        tell(f"vl2: {recipe.name} starts from what {stage} leaves, which is not there yet.")
+        _run(load_recipe(stage), run)
     tell(f"{recipe.name}: {recipe.steps} steps, in {folder}")
     model, processor = starting_point(recipe, vocabulary(), COORDINATES, folder)
     names = DenseNames(CHARACTERS, SHAPES, tuple(COLOURS))

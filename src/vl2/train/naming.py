@@ -39,20 +39,38 @@ class NamingRows(nn.Module):
     Shape and colour are told in words: a row lies near their embeddings. The characters and the
     edges of boxes have no words yet; linear heads, dropped after training, ask the rows for them,
     so that the adaptor keeps what reading and pointing need.
+
+    Args:
+        model: the model.
+        names: tokens of the words of shapes and colours.
+        characters: how many kinds of characters there are.
+        weight: of the rows' losses beside the answers'.
+        parts: forward passes of a step on all devices together. The answers' loss comes divided by
+            the tokens of all of them, the rows' losses by those of one.
     """
 
     def __init__(
-        self, model: DeepseekVLV2ForCausalLM, names: NameTokens, characters: int, weight: float
+        self,
+        model: DeepseekVLV2ForCausalLM,
+        names: NameTokens,
+        characters: int,
+        weight: float,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.model = model
         self.names = names
-        self.weight = weight
+        self.weight = weight / parts
+        self.parts = parts
         self.character_classes = 1 + characters
         width = model.model.projector.config.n_embed
         self.patches = model.model.projector.config.downsample_ratio**2
-        self.characters = nn.Linear(width, self.patches * CELLS * self.character_classes)
-        self.box = nn.Linear(width, self.patches * 4 * EDGE_BINS)
+        self.heads = nn.ModuleDict(
+            {
+                "characters": nn.Linear(width, self.patches * CELLS * self.character_classes),
+                "box": nn.Linear(width, self.patches * 4 * EDGE_BINS),
+            }
+        )
 
     def forward(
         self,
@@ -74,7 +92,7 @@ class NamingRows(nn.Module):
         finally:
             watch.remove()
         learnt = {
-            "answer_loss": answers.loss.detach(),
+            "answer_loss": self.parts * answers.loss.detach(),
             "expert_load": answers.expert_load,
             "aux_loss": answers.aux_loss,
         }
@@ -83,7 +101,7 @@ class NamingRows(nn.Module):
         rows = torch.cat(seen)
         told = self._tell(rows, dense)
         size = rows.float().pow(2).mean().sqrt()
-        too_large = (size - _ROW_SIZE).clamp(min=0) ** 2
+        too_large = (size - _ROW_SIZE).clamp(min=0) ** 2 / self.parts
         return {
             "loss": answers.loss + self.weight * told.pop("loss") + _SIZE_WEIGHT * too_large,
             **learnt,
@@ -95,10 +113,10 @@ class NamingRows(nn.Module):
         """The losses of what rows `[n, r, d]` tell, summed, and how right they are."""
         shape_loss, shapes = self._name(rows.float(), dense["shape"], self.names.shape)
         colour_loss, colours = self._name(rows.float(), dense["colour"], self.names.colour)
-        letters = self.characters(rows).view(-1, self.character_classes)
+        letters = self.heads["characters"](rows).view(-1, self.character_classes)
         wanted = self._by_row(dense["characters"], rows.shape[1]).reshape(-1)
         letter_loss, letters_right = class_loss(letters, wanted)
-        edges = self.box(rows).view(-1, 4, EDGE_BINS)
+        edges = self.heads["box"](rows).view(-1, 4, EDGE_BINS)
         edges_loss, edge_error = edge_loss(edges, self._by_row(dense["box"], rows.shape[1]))
         return {
             "loss": shape_loss + colour_loss + letter_loss + edges_loss,

@@ -23,8 +23,13 @@ def device_count() -> int:
 
 
 def is_sharded(recipe: Recipe) -> bool:
-    """Whether each process holds a share of the weights; beside adapters they are held whole."""
-    return device_count() > 1 and not recipe.lora_rank
+    """Whether each process holds a share of the weights.
+
+    They are held whole beside adapters, and where labels of patches are learnt: such models are
+    small.
+    """
+    whole = recipe.lora_rank or recipe.naming_weight or recipe.stage == "vision"
+    return device_count() > 1 and not whole
 
 
 def is_first() -> bool:

@@ -43,7 +43,10 @@ from vl2.train.vision import (
 FINAL = "final"
 ADAPTER = "adapter"
 ENCODER = "encoder.safetensors"
+HEADS = "naming.safetensors"
+"""What told characters and edges from image rows in a run with `naming_weight`; for the next."""
 FRESH = "nano-scratch"
+_LAST_WRITTEN = "processor_config.json"
 
 
 def fresh_processor(words: Iterable[str], coordinates: Iterable[int]) -> DeepseekVLV2Processor:
@@ -98,10 +101,11 @@ def train_vision(
     skipped = SkippedRows(folder, recipe.max_skipped)
     run_stage(recipe, folder, model, dataset, collate_dense, skipped, tell=tell)
     final = folder / FINAL / ENCODER
-    final.parent.mkdir(exist_ok=True)
-    partial = final.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, partial)
-    return partial.replace(final)
+    if is_first():
+        final.parent.mkdir(exist_ok=True)
+        _save(encoder.state_dict(), final)
+    wait_for_all()
+    return final
 
 
 def train_answers(
@@ -133,15 +137,7 @@ def train_answers(
     model.config.language_config.aux_loss_alpha = recipe.balance_weight
     if recipe.gradient_checkpointing:
         _checkpoint_activations(model)
-    learner: Any = model
-    if recipe.naming_weight:
-        # The answers' loss is divided by all tokens of a step; this one by the passes of a step.
-        weight = recipe.naming_weight / recipe.passes(device_count())
-        words = _name_tokens(processor, names)
-        learner = NamingRows(model, words, len(names.characters), weight)
-    elif recipe.lora_rank:
-        set_seed(recipe.seed)
-        learner = add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    learner = _learner(recipe, model, processor, names)
     collate = Collator(processor, packed=recipe.packing, max_tokens=recipe.max_tokens)
     claim(folder, recipe)
     skipped = SkippedRows(folder, recipe.max_skipped)
@@ -152,6 +148,8 @@ def train_answers(
         dataset = rendered_rows(source, processor, recipe)
     run_stage(recipe, folder, learner, dataset, collate, skipped, part_names(recipe), tell)
     final = folder / FINAL
+    if recipe.naming_weight and is_first():
+        _save(learner.heads.state_dict(), folder / HEADS)
     if recipe.lora_rank:
         if is_first():
             learner.save_pretrained(folder / ADAPTER)
@@ -164,6 +162,27 @@ def train_answers(
     return final
 
 
+def _learner(
+    recipe: Recipe,
+    model: DeepseekVLV2ForCausalLM,
+    processor: DeepseekVLV2Processor,
+    names: DenseNames,
+) -> Any:  # noqa: ANN401 - a module that gives a loss
+    """What is trained: the model itself, or what the recipe puts around it."""
+    if recipe.lora_rank:
+        set_seed(recipe.seed)
+        return add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    if not recipe.naming_weight:
+        return model
+    words, devices = _name_tokens(processor, names), device_count()
+    parts = recipe.passes(devices) * devices
+    rows = NamingRows(model, words, len(names.characters), recipe.naming_weight, parts)
+    earlier = Path(recipe.model).parent / HEADS
+    if earlier.is_file():
+        rows.heads.load_state_dict(load_file(earlier))
+    return rows
+
+
 def finished(recipe: Recipe, folder: Path) -> Path | None:
     """What a run of this recipe left at its end; None if it has not come to it.
 
@@ -172,11 +191,22 @@ def finished(recipe: Recipe, folder: Path) -> Path | None:
     """
     final = folder / FINAL
     is_vision = recipe.stage == "vision"
-    # The file that is written last.
-    if not (final / (ENCODER if is_vision else "processor_config.json")).is_file():
+    if not (final / (ENCODER if is_vision else _LAST_WRITTEN)).is_file():
         return None
     claim(folder, recipe)
     return final / ENCODER if is_vision else final
+
+
+def earlier_stages(recipe: Recipe) -> list[tuple[str, Path]]:
+    """The built-in recipes whose results a recipe starts from and which are not there yet.
+
+    Returns:
+        The name of each with the folder of its run; the encoder's comes first.
+    """
+    encoder, model = Path(recipe.vision) / FINAL / ENCODER, Path(recipe.model) / _LAST_WRITTEN
+    needed = [encoder, model] if recipe.vision else [model]
+    runs = [file.parents[1] for file in needed if file.parent.name == FINAL and not file.is_file()]
+    return [(run.name, run) for run in runs if run.name in builtin_recipes()]
 
 
 def _checkpoint_activations(model: DeepseekVLV2ForCausalLM) -> None:
@@ -199,8 +229,6 @@ def starting_point(
         run: folder of the run.
     """
     join()
-    if device_count() > 1 and (recipe.stage == "vision" or recipe.naming_weight):
-        raise InputError("Labels of patches are learnt on one device: start one process only.")
     if recipe.model == FRESH:
         processor = fresh_processor(words, coordinates)
         model = fresh_model(processor, recipe.seed)
@@ -225,15 +253,19 @@ def starting_point(
 
 
 def _no_model(folder: Path) -> str:
-    """What is told of a model that is not there: which stage leaves it, or what else to name."""
-    stage = folder.parent.name
-    earlier = folder.name == FINAL and stage in builtin_recipes()
-    advice = f"run its earlier stage first (vl2 train {stage}), or " if earlier else ""
+    """What is told of a model that is not there."""
     return (
-        f"The recipe starts from {folder}, which is no folder of a model: {advice}name another one "
+        f"The recipe starts from {folder}, which is no folder of a model: name another one "
         "with --set model=..., such as nano (embedded), tiny, small or base (the released ones), "
         "or the folder of a checkpoint."
     )
+
+
+def _save(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a file that is whole as soon as it is there."""
+    partial = path.with_suffix(".partial")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+    partial.replace(path)
 
 
 def _check_shape(recipe: Recipe, folder: Path) -> None:
