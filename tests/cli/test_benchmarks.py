@@ -74,8 +74,12 @@ def test_reproducing(data, capsys, monkeypatch):
     [
         (["vqa"], "There is no evaluation 'vqa'"),
         (["docvqa"], "name it with --data FILE"),
+        (["docvqa", "--data", "absent.tsv", "--model", "absent"], "There is no file 'absent.tsv'"),
         (["docvqa", "nano"], "takes no second argument ('nano')"),
-        (["docvqa", "--data", "absent.tsv", "--server", "nowhere"], "no address of a server"),
+        (
+            ["docvqa", "--data", "data/OCRBench.tsv", "--server", "nowhere"],
+            "no address of a server",
+        ),
         (["docvqa", "--data", "absent.tsv", "--server", "http://127.0.0.1:1"], "There is no file"),
         (["reproduce", "nano"], "name it with --data DIR"),
         (["reproduce", "nano", "--data", "."], "no released size 'nano'"),

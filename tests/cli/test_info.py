@@ -130,6 +130,15 @@ def test_a_quantised_folder_tells_its_scheme_and_its_bytes(golden, tmp_path, cap
     assert "int8; bits: experts 8" in info(capsys, str(target))
 
 
+@pytest.mark.parametrize("option", ["--json", "--memory"])
+def test_a_folder_that_others_quantised_is_told(golden, tmp_path, capsys, option):
+    config = json.loads((golden / "checkpoints" / "base" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["info", str(tmp_path), option]) == 2
+    assert capsys.readouterr().err.startswith("vl2: The quantization_config of config.json states")
+
+
 def test_the_report_has_no_blanks_at_the_ends_of_lines(capsys):
     text = info(capsys, "tiny")
     assert not any(line != line.rstrip() for line in text.splitlines())

@@ -84,4 +84,7 @@ def test_wrong_calls_say_what_is_wrong_and_leave_with_2(tmp_path, capsys):
     ]
     for call, part in calls:
         assert main(call) == 2
-        assert part in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert part in err
+        assert err.startswith(("vl2: ", "Usage: "))
+    assert not list(tmp_path.iterdir())

@@ -156,6 +156,11 @@ def test_broken_heic_is_one_clear_error(brand):
         open_image(b"\0\0\0\x1cftyp" + brand + b"\0" * 40)
 
 
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(ImageError, match=r"^'a{60}'\.\.\. cannot be read \([^']+\): hand in"):
+        open_image("a" * 5000)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(ImageError, match=r"absent\.png' does not exist"):
         open_image(tmp_path / "absent.png")

@@ -49,11 +49,13 @@ class Wish:
 
 def run_one(task: str, wish: Wish) -> None:
     """Run one benchmark and print its scores."""
+    from vl2.evals.benchmarks.files import find_files
     from vl2.evals.benchmarks.table import find_task
 
-    find_task(task)  # a wrong name is told before the wait
+    find_task(task)  # a wrong name is told before the wait, and so is a wrong file
     if wish.data is None:
         raise InputError(f"{task} needs a file of questions: name it with --data FILE.")
+    find_files(wish.data)
     scores = _evaluate(task, wish.data, wish.out, wish, _answerer(wish))
     _show(task, scores)
 

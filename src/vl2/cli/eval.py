@@ -27,10 +27,17 @@ Images: TypeAlias = Annotated[
 ]
 Limit: TypeAlias = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Ask only the first rows of a file.", show_default=False),
+    typer.Option(
+        metavar="N", min=1, help="Ask only the first N rows of a file.", show_default=False
+    ),
 ]
 Server: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="URL", help="Ask an OpenAI-compatible server, .../v1.")
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Address of an OpenAI-compatible server to ask instead, with its version: "
+        "http://localhost:8000/v1.",
+    ),
 ]
 Parallel: TypeAlias = Annotated[
     int, typer.Option(metavar="N", min=1, help="Questions asked at once.")
@@ -61,7 +68,8 @@ def command(
     subject: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="The model, where the task is reproduce; else see --model."
+            metavar="MODEL",
+            help="The model whose scores reproduce compares; other tasks take --model.",
         ),
     ] = None,
     model: options.Model = "nano",

@@ -130,10 +130,9 @@ def _quantization(config: "DeepseekVLV2Config") -> dict[str, Any] | None:
     """How the weights of a quantised checkpoint are stored; None for another one."""
     from vl2.quantization.plan import VL2QuantizationConfig
 
-    stored = getattr(config, "quantization_config", None)
-    if not isinstance(stored, dict):
+    plan = VL2QuantizationConfig.of(config)
+    if plan is None:
         return None
-    plan = VL2QuantizationConfig(**stored)
     return {"scheme": plan.name, "bits": dict(plan.bits), "group_size": plan.group_size}
 
 

@@ -55,10 +55,12 @@ def command(
     """
     from vl2.synth.export import ROWS, write
     from vl2.synth.preview import contact_sheet
+    from vl2.synth.sampling import random_source
 
     if (out is None) == (preview is None):
         raise InputError("Name one place to write to: --out FOLDER or --preview PICTURE.")
     kinds = _kinds(pictures or [])
+    random_source(seed, split)  # a split that there is not is told before a folder is made
     terminal.need("train", "Rendering pictures, with matplotlib's fonts,", "matplotlib")
     if preview is not None:
         sheet = contact_sheet(seed, split, kinds=_in_turn(kinds), boxes=boxes)

@@ -122,9 +122,8 @@ def weight_bytes(
     quantization: VL2QuantizationConfig | None = None,
 ) -> int:
     """Bytes of a model's weights in memory; built on the meta device, so nothing is allocated."""
-    stored = getattr(config, "quantization_config", None)
-    if quantization is None and isinstance(stored, dict):
-        quantization = VL2QuantizationConfig(**stored)
+    if quantization is None:
+        quantization = VL2QuantizationConfig.of(config)
     with torch.device("meta"):
         model = DeepseekVLV2ForCausalLM(config)
     total = sum(buffer.nbytes for buffer in model.buffers())

@@ -91,6 +91,8 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+_LONGEST_PATH = 1024
+
 
 def open_image(picture: Picture, *, limits: Limits = DEFAULT_LIMITS) -> PIL.Image.Image:
     """Open a picture as an upright RGB image.
@@ -208,7 +210,7 @@ def _named(picture: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str
     if isinstance(picture, bytes):
         name, data = "The picture", picture
     else:
-        name, data = f"{os.fspath(picture)!r}", _read(picture, limits)
+        name, data = _called(picture), _read(picture, limits)
     if not data:
         raise ImageError(f"{name} is empty (0 bytes): hand in a whole picture.")
     _check_bytes(name, len(data), limits)
@@ -217,23 +219,33 @@ def _named(picture: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str
 
 def _read(path: str | os.PathLike[str], limits: Limits) -> bytes:
     """Read a file, at most one byte more than is allowed."""
-    name = os.fspath(path)
+    name = _called(path)
     try:
         with Path(path).open("rb") as file:
-            _check_bytes(f"{name!r}", os.fstat(file.fileno()).st_size, limits)
+            _check_bytes(name, os.fstat(file.fileno()).st_size, limits)
             return file.read(limits.max_bytes + 1)
     except FileNotFoundError as error:
-        raise ImageError(f"{name!r} does not exist: check the picture's path.") from error
+        raise ImageError(f"{name} does not exist: check the picture's path.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and Path(path).is_dir():  # Windows denies access to folders
-            raise ImageError(f"{name!r} is a folder: name a picture inside it.") from error
-        raise ImageError(f"{name!r} cannot be read ({error}): hand in a readable file.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        # Windows denies access to folders; a name may be too long to be asked about
+        if isinstance(error, PermissionError | IsADirectoryError) and Path(path).is_dir():
+            raise ImageError(f"{name} is a folder: name a picture inside it.") from error
+        raise ImageError(f"{name} cannot be read ({reason}): hand in a readable file.") from error
+
+
+def _called(path: str | os.PathLike[str]) -> str:
+    """A path in quotes; of one that is too long for any file the beginning."""
+    name = os.fspath(path)
+    return f"{name!r}" if len(name) <= _LONGEST_PATH else f"{name[:60]!r}..."
 
 
 def _check_bytes(name: str, size: int, limits: Limits) -> None:
     if size > limits.max_bytes:
+        # Of what has no end, no more than the first byte too many was read
+        stated = f"{size / 2**20:.1f} MiB, " if size > limits.max_bytes + 1 else ""
         raise ImageError(
-            f"{name} has {size / 2**20:.1f} MiB, more than the allowed "
+            f"{name} has {stated}more than the allowed "
             f"{limits.max_bytes / 2**20:.1f} MiB: hand in a smaller file."
         )
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from transformers import PreTrainedConfig
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from vl2.errors import InputError
+from vl2.errors import CheckpointError, InputError
 from vl2.ops.groupwise import Scheme
 
 METHOD = "vl2"
@@ -84,6 +85,8 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
                 f"quantization_config: {named!r} is no part of the model; "
                 f"use some of {', '.join(PARTS)}."
             )
+        if type(group_size) is not int:
+            raise InputError(f"quantization_config: group_size must be a number: {group_size!r}.")
         for count in bits.values():
             Scheme(count, group_size)
         self.quant_method = quant_method  # pyrefly: ignore[bad-assignment]
@@ -103,6 +106,24 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
         if scheme not in SCHEMES:
             raise InputError(f"There is no scheme {scheme!r}: use {' or '.join(SCHEMES)}.")
         return cls(SCHEMES[scheme], GROUPS[scheme])
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> VL2QuantizationConfig | None:
+        """The plan that a checkpoint's configuration states; None if it is not quantised.
+
+        Raises:
+            CheckpointError: it is quantised in a way that is not this package's.
+            InputError: an unknown part or an impossible number.
+        """
+        stated = getattr(config, "quantization_config", None)
+        if stated is None or isinstance(stated, cls):
+            return stated
+        if stated.get("quant_method") != METHOD or "bits" not in stated:
+            raise CheckpointError(
+                f"The quantization_config of config.json states {str(stated)[:80]}, which is not "
+                "how vl2 quantises: take the original checkpoint, and run vl2 quantize on it."
+            )
+        return cls(**stated)
 
     def scheme(self, module: str) -> Scheme | None:
         """How the weight of a module is stored; None if it is kept as it is.

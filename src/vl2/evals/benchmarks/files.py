@@ -14,6 +14,9 @@ from vl2.errors import InputError, MissingExtraError
 from vl2.evals.benchmarks.pictures import pictures_of
 from vl2.evals.benchmarks.rows import Row
 
+SUFFIXES = (".tsv", ".parquet", ".jsonl", ".json")
+"""Endings of files that can be read."""
+
 MAX_CELL = 256 * 2**20
 MAX_JSON = 2 * 2**30
 _LONGEST_REFERENCE = 64
@@ -42,18 +45,28 @@ def read_rows(path: Path, images: Path | None = None) -> Iterator[Row]:
         MissingExtraError: parquet without pyarrow.
     """
     folder = images if images is not None else (path if path.is_dir() else path.parent)
-    if not path.exists():
-        raise InputError(f"There is no file {str(path)!r}: name the benchmark's data.")
     readers = {".tsv": _tsv, ".parquet": _parquet, ".jsonl": _json_lines, ".json": _json}
-    shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not shards or shards[0].suffix not in readers:
-        raise InputError(
-            f"{str(path)!r} is no benchmark file: use one that ends in {', '.join(readers)}, or a "
-            "folder of parquet files."
-        )
+    shards = find_files(path)
     rows = itertools.chain.from_iterable(readers[shard.suffix](shard) for shard in shards)
     for number, values in enumerate(rows, start=1):
         yield Row(number, values, pictures_of(values, folder, number))
+
+
+def find_files(path: Path) -> list[Path]:
+    """The files that hold a benchmark: one, or the shards in a folder; nothing is opened.
+
+    Raises:
+        InputError: the file is absent or of another kind.
+    """
+    if not path.exists():
+        raise InputError(f"There is no file {str(path)!r}: name the benchmark's data.")
+    shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not shards or shards[0].suffix not in SUFFIXES:
+        raise InputError(
+            f"{str(path)!r} is no benchmark file: use one that ends in {', '.join(SUFFIXES)}, or a "
+            "folder of parquet files."
+        )
+    return shards
 
 
 def _tsv(path: Path) -> Iterator[Values]:

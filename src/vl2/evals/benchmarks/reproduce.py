@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from vl2.errors import InputError
+from vl2.evals.benchmarks.files import SUFFIXES
 from vl2.evals.benchmarks.questions import Scores
 from vl2.evals.benchmarks.table import REPORTED, SIZES, TASKS, Reported
 
@@ -20,7 +21,6 @@ STAND_INS: Mapping[str, tuple[str, ...]] = {"test": ("val", "dev"), "testmini": 
 development instead. Others go by two names."""
 
 _REVISED, _TOGETHER = "v11", "refcoco"
-_SUFFIXES = (".tsv", ".parquet", ".jsonl", ".json")
 
 State = Literal["reached", "falls short", "no data"]
 
@@ -118,7 +118,7 @@ def _bare(name: str) -> str:
 def _is_data(entry: Path) -> bool:
     if entry.is_dir():
         return any(entry.glob("*.parquet"))
-    return entry.suffix in _SUFFIXES
+    return entry.suffix in SUFFIXES
 
 
 def _file_of(entry: Reported, files: list[Path]) -> Path | None:

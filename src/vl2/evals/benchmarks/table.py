@@ -19,7 +19,8 @@ def find_task(name: str) -> Task:
     """
     if name not in TASKS:
         raise InputError(
-            f"There is no evaluation {name!r}: use synth, reproduce or one of {', '.join(TASKS)}."
+            f"There is no evaluation {name!r}: use synth, documents, reproduce or one of "
+            f"{', '.join(TASKS)}."
         )
     return TASKS[name]
 
