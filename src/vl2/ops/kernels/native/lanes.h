@@ -11,15 +11,18 @@
 typedef __m512 lanes;
 #define LANES 16
 #define MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define ALL_LANES(x) _mm512_set1_ps(x)
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 typedef __m256 lanes;
 #define LANES 8
 #define MULTIPLY_ADD(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define ALL_LANES(x) _mm256_set1_ps(x)
 #else
 typedef float lanes __attribute__((vector_size(16)));
 #define LANES 4
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#define ALL_LANES(x) ((lanes){x, x, x, x})
 #endif
 
 typedef uint32_t words __attribute__((vector_size(4 * LANES)));
@@ -39,11 +42,8 @@ static inline lanes load_halves(const uint16_t *x) {
 
 static inline void store_lanes(float *x, lanes value) { memcpy(x, &value, sizeof value); }
 
-static inline lanes all_lanes(float x) {
-    lanes value;
-    for (int i = 0; i < LANES; i++) value[i] = x;
-    return value;
-}
+/* Not a loop over the lanes: compilers make as many instructions of it. */
+static inline lanes all_lanes(float x) { return ALL_LANES(x); }
 
 /* Halves are added until one number is left. */
 static inline float sum_lanes(lanes value) {
