@@ -72,5 +72,21 @@ BROKEN = {
         lambda f: (f / "tokenizer.json").write_text("[" * 100_000),
         "tokenizer.json",
     ),
+    "tokenizer of a length in words": (
+        lambda f: edit(f / "tokenizer_config.json", model_max_length="long"),
+        "model_max_length is 'long'",
+    ),
+    "a chat template of another name": (
+        lambda f: (f / "chat_template.json").write_text('{"template": ""}'),
+        "chat_template",
+    ),
+    "generation cut off": (
+        lambda f: (f / "generation_config.json").write_text('{"eos'),
+        "generation_config.json is not JSON",
+    ),
+    "quantised by others": (
+        lambda f: edit(f / "config.json", quantization_config={"quant_method": "awq", "bits": 4}),
+        "run vl2 quantize on it",
+    ),
     "config absent": (lambda f: (f / "config.json").unlink(), "config.json"),
 }

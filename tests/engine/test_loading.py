@@ -9,6 +9,7 @@ from broken import BROKEN
 from golden import GOLDEN, checkpoint
 
 import vl2
+from vl2.engine import loading
 from vl2.errors import CheckpointError, InputError
 
 PICTURE = GOLDEN / "images" / "97x61.png"
@@ -38,6 +39,15 @@ def test_a_device_and_a_type_that_do_not_exist() -> None:
         vl2.load(checkpoint("tiny"), device="gpu")
     with pytest.raises(InputError, match="'int3'"):
         vl2.load(checkpoint("tiny"), dtype="int3")
+
+
+def test_a_cache_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(loading, "BatchingEngine", full)
+    with pytest.raises(CheckpointError, match=r"no room for 'nano' .* set a memory budget"):
+        vl2.load(device="cpu")
 
 
 @pytest.fixture

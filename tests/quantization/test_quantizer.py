@@ -133,7 +133,7 @@ def test_a_tied_head_is_kept(tmp_path):
         ({"quant_method": "vl2", "bits": {"sparkle": 4}}, "sparkle"),
         ({"quant_method": "vl2"}, "quantization_config"),
         ({"quant_method": "magic"}, "magic"),
-        ({}, "quant_method"),
+        ({}, "not of vl2's making"),
         ("int4", "quantization_config"),
     ],
 )

@@ -88,7 +88,7 @@ def _words(folder: Path, config: DeepseekVLV2Config) -> Generator[Finding, None,
     """Checks of tokenizer and processor; returns whether prompts can be made."""
     try:
         processor = DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)
-    except (VL2Error, TypeError, ValueError) as error:
+    except (VL2Error, AttributeError, LookupError, TypeError, ValueError) as error:
         told = f"The processor cannot be loaded: {' '.join(str(error).split())[:300]}"
         yield Finding("processor", "wrong", told, files.AGAIN)
         return False

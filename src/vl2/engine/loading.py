@@ -63,7 +63,14 @@ def load(
     model, processor = _load_chosen(chosen)
     if adapter is not None:
         model = merge_adapter(model, adapter)
-    return Assistant(BatchingEngine(pack(model), processor, limits), processor)
+    try:
+        engine = BatchingEngine(pack(model), processor, limits)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise CheckpointError(
+            f"There is no room for {os.fspath(name_or_path)!r} and its cache on {model.device}: "
+            "set a memory budget (memory=, --memory), or choose a smaller model."
+        ) from error
+    return Assistant(engine, processor)
 
 
 def load_parts(
@@ -139,7 +146,7 @@ def _load_processor(folder: Path) -> DeepseekVLV2Processor:
             raise CheckpointError(f"{file} must hold a JSON object: download it again.")
     try:
         return DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"The processor of {folder} cannot be used ({reason}): download the checkpoint again."

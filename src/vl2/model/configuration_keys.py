@@ -7,6 +7,9 @@ from transformers import GenerationConfig, PreTrainedConfig
 
 from vl2.errors import CheckpointError
 
+QUANTIZATION_METHOD = "vl2"
+"""`quant_method` of checkpoints whose weights are stored as this package stores them."""
+
 # What the library itself reads and writes, beside the declared fields.
 _LIBRARY_KEYS = frozenset(vars(GenerationConfig())) | frozenset(
     [

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import GenerationConfig
 from transformers.quantizers import AutoHfQuantizer, HfQuantizer
 from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from vl2.errors import CheckpointError
 from vl2.model.configuration import DeepseekVLV2Config, config_from_dict
+from vl2.model.configuration_keys import QUANTIZATION_METHOD
 from vl2.model.conversion import official_shapes
 from vl2.model.image_token import find_image_token_id
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
@@ -57,6 +57,7 @@ def load_model(
         raise CheckpointError(
             f"{folder} is quantised already: load it as it is, or start from the original."
         )
+    _check_generation(folder / "generation_config.json")
     register()
     try:
         with without_bars():
@@ -69,7 +70,6 @@ def load_model(
             )
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {_one_line(error)}") from error
-    _check_generation(model.generation_config, folder)
     if config.image_token_id is None:
         config.image_token_id = find_image_token_id(folder)
     try:
@@ -81,15 +81,16 @@ def load_model(
         ) from error
 
 
-def _check_generation(generation: GenerationConfig, folder: Path) -> None:
-    """Refuse what is no number where answers end or tokens are left out."""
+def _check_generation(file: Path) -> None:
+    """Refuse what is no number where answers end or tokens are left out; the file may be absent."""
+    values = _read_json(file) if file.is_file() else {}
     for name in ("eos_token_id", "suppress_tokens"):
-        stated = getattr(generation, name)
+        stated = values.get(name)
         for number in stated if isinstance(stated, list) else [stated]:
             if number is not None and type(number) is not int:
                 raise CheckpointError(
-                    f"{folder / 'generation_config.json'}: {name} holds {number!r}, which is no "
-                    "token's number; download it again."
+                    f"{file}: {name} holds {number!r}, which is no token's number; download it "
+                    "again."
                 )
 
 
@@ -121,11 +122,20 @@ def load_config(folder: str | os.PathLike[str]) -> DeepseekVLV2Config:
             f"{folder / 'config.json'} describes a {model_type!r} model, not a "
             f"{DeepseekVLV2Config.model_type!r}; give a DeepSeek-VL2 checkpoint."
         )
-    if not isinstance(values.get("quantization_config", {}), dict):
-        raise CheckpointError(
-            f"{folder / 'config.json'}: quantization_config must be a JSON object, or absent."
-        )
+    if "quantization_config" in values:
+        _check_quantization(values["quantization_config"], folder / "config.json")
     return config_from_dict(values)
+
+
+def _check_quantization(stated: object, file: Path) -> None:
+    """Refuse what other programs have quantised: their modules are not ours."""
+    if not isinstance(stated, dict):
+        raise CheckpointError(f"{file}: quantization_config must be a JSON object, or absent.")
+    if stated.get("quant_method") != QUANTIZATION_METHOD or "bits" not in stated:
+        raise CheckpointError(
+            f"{file}: the quantization_config {str(stated)[:80]} is not of vl2's making: take the "
+            "original checkpoint, and run vl2 quantize on it."
+        )
 
 
 def check_tensors(folder: Path, config: DeepseekVLV2Config) -> None:

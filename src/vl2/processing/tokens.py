@@ -114,7 +114,10 @@ def load_tokenizer(
         CheckpointError: there is no tokenizer, or it cannot be read.
     """
     try:
-        return PreTrainedTokenizerFast.from_pretrained(path, **kwargs)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(path, **kwargs)
+        if not isinstance(tokenizer.model_max_length, (int, float)):
+            raise TypeError(f"model_max_length is {tokenizer.model_max_length!r}")
+        return tokenizer
     except Exception as error:  # the tokenizers library raises no narrower type
         reason = " ".join(str(error).split())
         raise CheckpointError(

@@ -16,11 +16,9 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from vl2.errors import CheckpointError, InputError
+from vl2.errors import InputError
+from vl2.model.configuration_keys import QUANTIZATION_METHOD
 from vl2.ops.groupwise import Scheme
-
-METHOD = "vl2"
-"""`quant_method` in `config.json`."""
 
 _PARTS = (
     ("experts", re.compile(r"layers\.\d+\.mlp\.experts(\.\d+\.(gate|up|down)_proj)?$")),
@@ -74,7 +72,7 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
         self,
         bits: Mapping[str, int],
         group_size: int = 64,
-        quant_method: str = METHOD,
+        quant_method: str = QUANTIZATION_METHOD,
         **unknown: Any,  # noqa: ANN401 - JSON
     ) -> None:
         if unknown:
@@ -112,18 +110,10 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
         """The plan that a checkpoint's configuration states; None if it is not quantised.
 
         Raises:
-            CheckpointError: it is quantised in a way that is not this package's.
             InputError: an unknown part or an impossible number.
         """
         stated = getattr(config, "quantization_config", None)
-        if stated is None or isinstance(stated, cls):
-            return stated
-        if stated.get("quant_method") != METHOD or "bits" not in stated:
-            raise CheckpointError(
-                f"The quantization_config of config.json states {str(stated)[:80]}, which is not "
-                "how vl2 quantises: take the original checkpoint, and run vl2 quantize on it."
-            )
-        return cls(**stated)
+        return cls(**stated) if isinstance(stated, dict) else stated
 
     def scheme(self, module: str) -> Scheme | None:
         """How the weight of a module is stored; None if it is kept as it is.

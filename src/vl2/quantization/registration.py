@@ -6,12 +6,13 @@ from transformers.quantizers.auto import (
     register_quantizer,
 )
 
-from vl2.quantization.plan import METHOD, VL2QuantizationConfig
+from vl2.model.configuration_keys import QUANTIZATION_METHOD
+from vl2.quantization.plan import VL2QuantizationConfig
 from vl2.quantization.quantizer import VL2Quantizer
 
 
 def register() -> None:
     """Registers the method; again is harmless."""
-    if METHOD not in AUTO_QUANTIZATION_CONFIG_MAPPING:
-        register_quantization_config(METHOD)(VL2QuantizationConfig)
-        register_quantizer(METHOD)(VL2Quantizer)
+    if QUANTIZATION_METHOD not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        register_quantization_config(QUANTIZATION_METHOD)(VL2QuantizationConfig)
+        register_quantizer(QUANTIZATION_METHOD)(VL2Quantizer)
