@@ -9,7 +9,7 @@ import pytest
 from pdfs import encrypted, pdf
 
 import vl2
-from vl2.cli import main, reading
+from vl2.cli import main, reading, terminal
 from vl2.documents.desk import DOCUMENTS
 from vl2.documents.files import held
 from vl2.documents.index import read_index
@@ -142,13 +142,109 @@ def test_a_schema_that_cannot_be_followed_is_told_before_any_page(nano, papers, 
     assert not (tmp_path / "out" / DOCUMENTS).exists()
 
 
-def test_a_server_that_is_not_there_fails_the_documents_and_keeps_nothing(papers, tmp_path, capsys):
+def test_a_server_that_is_not_there_is_told_once_before_any_document(papers, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["read", str(papers / "sign.png"), "-o", str(out), "--engine", "vllm", "-m", "vl2"]
-    assert main([*words, "--url", "http://127.0.0.1:1/v1"]) == 1
-    assert "cannot be reached" in capsys.readouterr().err
-    assert results(out) == {}
-    assert [row["status"] for row in read_index(out)] == ["failed"]
+    words = ["read", str(papers), "-o", str(out), "--engine", "vllm", "-m", "vl2"]
+    assert main([*words, "--url", "http://127.0.0.1:1/v1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be reached" in line
+    assert not (out / DOCUMENTS).exists()
+    assert list(read_index(out)) == []
+
+
+def test_a_model_is_loaded_only_for_pages_that_need_it(nano, papers, tmp_path, monkeypatch, capsys):
+    loaded = []
+    load = terminal.load_assistant
+
+    def counted(*given, **options):
+        loaded.append(given)
+        return load(*given, **options)
+
+    monkeypatch.setattr(terminal, "load_assistant", counted)
+    born, out = papers / "born.pdf", tmp_path / "out"
+    words = ["--max-tokens", "3", "--no-report"]
+    assert main(["read", str(born), "-o", str(out), *words]) == 0
+    assert not loaded
+    model = results(out)["born.pdf"]["model"]
+    assert (model["model"], model["dtype"]) == ("nano", None)
+    assert model["fingerprint"]
+    both = tmp_path / "both"
+    assert main(["read", str(papers), "-o", str(both), *words]) == 0
+    assert len(loaded) == 1
+    # The other document does not change what is said of this one.
+    assert results(both)["born.pdf"] == results(out)["born.pdf"]
+    assert results(both)["sign.png"]["model"]["dtype"] == "float32"
+    asked = [str(born), "-o", str(tmp_path / "asked"), "--ask", "What?"]
+    assert main(["read", *asked, *words]) == 0
+    assert len(loaded) == 2
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_run_at_the_first_page_that_needs_it(
+    nano, papers, tmp_path, capsys
+):
+    for number in range(3):
+        shutil.copy(papers / "sign.png", papers / f"sign {number}.png")
+    out = tmp_path / "out"
+    words = ["read", str(papers), "-o", str(out), "--parallel", "1", "--memory", "1MB"]
+    assert main([*words, "--no-report"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "memory" in line
+    assert set(results(out)) <= {"born.pdf"}
+
+
+def test_a_later_report_has_pictures_of_pages_that_were_read_without(nano, papers, tmp_path):
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    words = ["read", str(papers), "--max-tokens", "3"]
+    assert main([*words, "-o", str(out), "--no-report"]) == 0
+    assert not list(out.rglob("*.jpg"))
+    (papers / "sign.png").rename(papers / "moved.png")  # it is not asked for again
+    assert main([*words, "-o", str(out)]) == 0
+    assert main([*words, "-o", str(undisturbed)]) == 0
+    for name in ("born.pdf", "sign.png"):
+        assert results(out)[name]["pages"][0]["picture"] == "page-0001.jpg"
+    pictures = [sorted(path.read_bytes() for path in o.rglob("*.jpg")) for o in (out, undisturbed)]
+    assert len(pictures[0]) == 3
+    assert pictures[0] == pictures[1]
+    assert results(out)["born.pdf"] == results(undisturbed)["born.pdf"]
+    assert "no picture" not in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_says_where_pictures_could_not_be_made_anew(nano, papers, tmp_path):
+    out = tmp_path / "out"
+    words = ["read", "-o", str(out), "--max-tokens", "3"]
+    assert main([*words, str(papers), "--no-report"]) == 0
+    (papers / "sign.png").unlink()
+    assert main([*words, str(papers)]) == 0
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert text.count("no picture was kept, and the file is gone or was changed") == 1
+    assert len(list(out.rglob("*.jpg"))) == 2
+
+
+def test_an_index_that_cannot_be_added_to_is_told_before_anything_is_read(
+    nano, papers, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    words = ["read", "-o", str(out), "--max-tokens", "3", "--no-report"]
+    assert main([*words, str(papers / "sign.png")]) == 0
+    before = list(read_index(out))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyarrow", None)
+        assert main([*words, str(papers)]) == 2
+    assert "pip install pyarrow" in capsys.readouterr().err
+    assert list(read_index(out)) == before
+    assert set(results(out)) == {"sign.png"}
+
+
+def test_files_are_counted_while_they_are_looked_at(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
+    with reading._counting("looking at", "files", 3, quiet=False) as on_file:
+        on_file()
+    shown = capsys.readouterr().err
+    assert "looking at" in shown
+    assert "1/3" in shown
+    with reading._counting("looking at", "files", 3, quiet=True) as on_file:
+        on_file()
+    assert capsys.readouterr().err == ""
 
 
 def test_two_runs_do_not_write_to_one_folder(papers, tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 from vl2.documents.index import COLUMNS, LINES, PARQUET, read_index, write_index
 from vl2.documents.readers import Usage
 from vl2.documents.results import Outcome
+from vl2.errors import InputError
 
 
 def outcome(path, **changed):
@@ -52,6 +53,16 @@ def test_where_pyarrow_comes_later_the_lines_are_taken_over(tmp_path, monkeypatc
     write_index(tmp_path, [outcome("b")])
     assert [row["path"] for row in read_index(tmp_path)] == ["a", "b"]
     assert not (tmp_path / LINES).exists()
+
+
+def test_rows_that_cannot_be_read_are_not_lost(tmp_path, monkeypatch):
+    write_index(tmp_path, [outcome("a")])
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(InputError, match="pip install pyarrow"):
+            write_index(tmp_path, [outcome("b")])
+        assert not (tmp_path / LINES).exists()
+    assert [row["path"] for row in read_index(tmp_path)] == ["a"]
 
 
 def test_a_broken_index_is_made_anew(tmp_path):

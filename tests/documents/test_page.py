@@ -123,6 +123,12 @@ def test_a_text_layer_is_preferred_compared_or_ignored():
     assert (page.text, page.text_layer, page.agreement) == ("Total 12", None, None)
 
 
+def test_a_long_page_that_nobody_reads_has_no_bands():
+    read, _ = page_of("words", read_text(), picture=LONG)
+    taken, reader = page_of("words", read_text(), picture=LONG, layer="printed")
+    assert (read.bands > 1, taken.bands, taken.text, reader.asked) == (True, 1, "printed", [])
+
+
 def test_what_a_page_cannot_be_asked_is_raised():
     def say(picture, prompt):
         raise RefusedError("too long")

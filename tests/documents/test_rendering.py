@@ -98,10 +98,10 @@ def test_a_page_that_never_ends_is_lost_in_time_and_the_next_one_is_not(renderer
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_a_page_that_takes_too_much_memory_is_lost(tmp_path):
-    tight = Renderer(Limits(seconds=20, memory=60 * 2**20))
+    tight = Renderer(Limits(seconds=20, memory=64 * 2**20))
     try:
         tight.open(put(tmp_path, pdf(["x"], size=(14000, 14000))), pdf=True)
-        with pytest.raises(LostPageError, match="60 MiB"):
+        with pytest.raises(LostPageError, match=r"64 MiB .*--page-memory .*--retry"):
             tight.page(0, 144)
         tight.open(put(tmp_path, pdf(["small"])), pdf=True)
         assert tight.page(0, 72).text == "small"
@@ -209,6 +209,28 @@ def test_no_page_may_take_for_ever(seconds):
 def test_limits_must_be_sensible():
     with pytest.raises(InputError, match="seconds"):
         Limits(seconds=0)
+    with pytest.raises(InputError, match="1 MiB of memory: allow at least 64 MiB"):
+        Limits(memory=2**20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_the_least_memory_is_enough_for_an_ordinary_page(tmp_path):
+    least = Renderer(Limits(seconds=20, memory=64 * 2**20))
+    try:
+        least.open(put(tmp_path, pdf(["Total 12.50"])), pdf=True)
+        assert least.page(0, 144).text == "Total 12.50"
+    finally:
+        least.close()
+
+
+def test_what_is_called_a_pdf_and_is_none_says_so_unless_it_is_a_picture(renderer, tmp_path):
+    for data in (b"<html>Not found</html>", b"PK\3\4 words", bytes(999)):
+        with pytest.raises(DocumentError, match="it is no PDF, though its name says so"):
+            renderer.open(put(tmp_path, data), pdf=False)
+    path = tmp_path / "scan.PDF"
+    PIL.Image.new("RGB", (30, 20), "red").save(path, "PNG")
+    assert renderer.open(path, pdf=False) == 1
+    assert renderer.page(0, 72).picture.size == (30, 20)
 
 
 def test_a_room_lets_in_what_fits_and_a_giant_alone():

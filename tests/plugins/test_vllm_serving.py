@@ -36,6 +36,9 @@ def test_vllm_is_told_what_makes_it_answer_alike():
     assert value_of(command, "--port") == "81"
     assert json.loads(value_of(command, "--override-generation-config")) == {"temperature": 0.0}
     assert json.loads(value_of(command, "--limit-mm-per-prompt")) == {"image": 16}
+    assert value_of(command, "--shutdown-timeout") == "30"
+    spacing = json.loads(value_of(command, "--structured-outputs-config"))
+    assert spacing == {"backend": "guidance", "disable_any_whitespace": True}
     assert "--enforce-eager" not in command
     place = command.index("--allowed-media-domains")
     assert command[place + 1 : place + 3] == ["a.org", "b.org"]
@@ -61,13 +64,17 @@ def test_the_command_hands_over(monkeypatch, nano):
     monkeypatch.setattr(os, "execve", lambda *given: called.append(given))
     monkeypatch.setenv("VL2_API_KEY", "secret")
     monkeypatch.setattr(cli_serve(), "_hand_over", stopping(cli_serve()._hand_over))
-    assert cli.main(["serve", "--engine", "vllm", "--port", "81", "--max-images", "3"]) == 2
+    assert (
+        cli.main(["serve", "--engine", "vllm", "--port", "81", "--max-images", "3", "--drain", "2"])
+        == 2
+    )
     (program, command, made) = called[0]
     assert program == sys.executable
     assert value_of(command, "--model") == str(nano)
     assert value_of(command, "--served-model-name") == "nano"
     assert value_of(command, "--dtype") == "float32"
     assert json.loads(value_of(command, "--limit-mm-per-prompt")) == {"image": 3}
+    assert value_of(command, "--shutdown-timeout") == "2"
     assert made["VLLM_API_KEY"] == "secret"
 
 
@@ -91,6 +98,9 @@ def stopping(function):
         (["--engine", "magic"], "no engine 'magic'"),
         (["--engine", "vllm", "--memory", "8GB"], "nothing like --memory"),
         (["--engine", "vllm", "--page"], "nothing like --page"),
+        (["--engine", "vllm", "--queue", "64"], "nothing like --queue"),
+        (["--engine", "vllm", "--picture-memory", "9"], "nothing like --picture-memory"),
+        (["--engine", "vllm", "--max-body", "32"], "nothing like --max-body"),
     ],
 )
 def test_what_cannot_be_handed_over(capsys, words, sentence):

@@ -100,6 +100,7 @@ def _reader(wish: Wish, fingerprint: str) -> Reader:
 
     if wish.server is not None:
         server = ChatServer(wish.server, key_from_environment())
+        server.check(wish.model)
         return RemoteReader(Identity("openai", wish.model, None), server)
     terminal.need("grammar", "Fields, which are read as JSON,", "llguidance")
     assistant = terminal.load_assistant(wish.model, wish.device, wish.dtype, quiet=True)

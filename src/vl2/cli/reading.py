@@ -72,7 +72,7 @@ def read(wish: Wish) -> list[Outcome]:
 
 def _read(wish: Wish) -> list[Outcome]:
     from vl2.documents.files import clear_parts, held
-    from vl2.documents.index import write_index
+    from vl2.documents.index import check_index, write_index
     from vl2.documents.report.writing import write_report
     from vl2.documents.run import plan, run
     from vl2.documents.sources import find
@@ -83,16 +83,39 @@ def _read(wish: Wish) -> list[Outcome]:
     _make_folder(wish.out)
     with held(wish.out):
         clear_parts(wish.out)
-        planned = plan(paths, settings, wish.out, again=wish.retry)
+        check_index(wish.out)
+        with _counting("looking at", "files", len(paths), quiet=wish.quiet) as on_file:
+            planned = plan(paths, settings, wish.out, again=wish.retry, on_file=on_file)
         if planned.jobs:
+            _check_server(wish)
             with _progress(len(planned.jobs), quiet=wish.quiet) as (on_page, on_document):
                 outcomes = spreading.work(wish, settings, planned, on_page, on_document)
         else:
             outcomes = run(planned, _not_called, 1)
         write_index(wish.out, outcomes)
         if wish.report:
+            _add_copies(wish)
             write_report(wish.out)
     return outcomes
+
+
+def _add_copies(wish: Wish) -> None:
+    """Pictures of pages that an earlier run with `--no-report` read."""
+    from vl2.documents.copies import add_copies
+    from vl2.documents.report.writing import without_copies
+
+    if wanting := without_copies(wish.out):
+        count = sum(len(document.pages) for document in wanting)
+        with _counting("rendering for the report", "pages", count, quiet=wish.quiet) as on_page:
+            add_copies(wanting, wish.limits, on_page)
+
+
+def _check_server(wish: Wish) -> None:
+    """Refuse a server that would fail at every document."""
+    from vl2.engine.remote import ChatServer, key_from_environment
+
+    if wish.url is not None:
+        ChatServer(wish.url, key_from_environment()).check(wish.model)
 
 
 def _not_called(job: object) -> Outcome:
@@ -178,6 +201,20 @@ def _progress(
             shown.update(bar, speed=f"{speed:.2g} pages a second")
 
         yield on_page, lambda outcome: shown.advance(bar)
+
+
+@contextlib.contextmanager
+def _counting(label: str, things: str, count: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A line that says how far something is that is not reading; gone when it is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(things))
+    console = Console(stderr=True)
+    off = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=off, transient=True) as shown:
+        bar = shown.add_task(label, total=count)
+        yield lambda: shown.advance(bar)
 
 
 def _text_of(path: Path) -> str:

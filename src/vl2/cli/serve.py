@@ -17,6 +17,7 @@ _HOSTS_VARIABLE = "VL2_ALLOW_HOSTS"
 
 
 def command(
+    context: typer.Context,
     model: options.Model = "nano",
     host: Annotated[
         str,
@@ -159,6 +160,9 @@ def command(
             "--memory": memory is not None,
             "--allow-hosts": bool(allow_hosts),
             "--allow-private-urls": allow_private_urls,
+            "--queue": _is_given(context, "queue"),
+            "--picture-memory": _is_given(context, "picture_memory"),
+            "--max-body": _is_given(context, "max_body"),
         }
         _hand_over(engine, model, host, port, dtype, settings, [name for name in own if own[name]])
     with reserve(host, port) as reserved:
@@ -180,6 +184,11 @@ def command(
             if open_to_all:
                 terminal.note("anybody who can reach this machine may use it: see --api-key.")
         run(app, reserved, None if quiet else terminal.note)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _hand_over(
@@ -216,6 +225,7 @@ def _hand_over(
             origins=settings.origins,
             max_pixels=settings.max_pixels,
             max_images=settings.max_images,
+            drain_seconds=settings.drain_seconds,
             eager=device.type == "cpu",
         )
     )

@@ -12,6 +12,7 @@ from vl2.errors import InputError
 
 if TYPE_CHECKING:
     from vl2.documents.batch.errand import Errand
+    from vl2.documents.readers import Reader
     from vl2.documents.results import Outcome
     from vl2.documents.run import Plan
     from vl2.documents.settings import Settings
@@ -55,11 +56,27 @@ def work(
         workers = min(wish.workers, len(planned.jobs))
         with contextlib.closing(Pool(errand, workers, on_page)) as pool:
             return run(planned, pool.read, workers * wish.parallel, on_document)
-    from vl2.documents.batch.errand import open_desk, open_reader
+    from vl2.documents.batch.errand import open_desk
 
-    reader = open_reader(settings, wish.url, lambda: _assistant(wish))
+    reader = _reader(wish, settings, planned)
     with contextlib.closing(open_desk(errand, reader, on_page)) as desk:
         return run(planned, desk.read, wish.parallel, on_document)
+
+
+def _reader(wish: Wish, settings: Settings, planned: Plan) -> Reader:
+    """Who reads; a model that may not be needed is loaded when it is."""
+    from vl2.documents.batch.errand import LOCAL, open_reader
+    from vl2.documents.readers import Identity, LazyReader
+
+    def opened() -> Reader:
+        return open_reader(settings, wish.url, lambda: _assistant(wish))
+
+    only_text = settings.text_layer == "prefer" and {t.kind for t in settings.tasks} == {"text"}
+    pdfs = any(job.path.suffix.lower() == ".pdf" for job in planned.jobs)
+    if settings.engine == LOCAL and only_text and pdfs:
+        identity = Identity(LOCAL, settings.model, None, settings.fingerprint)
+        return LazyReader(identity, opened)
+    return opened()
 
 
 def _errand(wish: Wish, settings: Settings) -> Errand:

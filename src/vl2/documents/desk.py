@@ -18,9 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import PIL.Image
-
 from vl2.documents import files
+from vl2.documents.copies import write_copy
 from vl2.documents.page import read_page
 from vl2.documents.readers import Reader, RefusedError
 from vl2.documents.rendering.limits import Limits
@@ -44,9 +43,6 @@ DOCUMENTS = "documents"
 PAGES = ".pages"
 PIXELS_HELD = 200_000_000
 """Pixels of pages that wait or are read, at 3 bytes each; one larger page is let in alone."""
-
-_COPY_SIDE, _COPY_LONGEST = 1000, 8000
-_COPY_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +218,7 @@ class Desk:
                 size = sheet.picture.size
                 page = PageResult(number, error=_sentence(problem), width=size[0], height=size[1])
             if self._copies:
-                page = replace(page, picture=_copied(case.place, number, sheet.picture))
+                page = replace(page, picture=write_copy(case.place, number, sheet.picture))
             return self._keep(case, page)
         except VL2Error:
             case.failed.set()
@@ -293,13 +289,3 @@ def _done(page: PageResult) -> Future[PageResult]:
     future: Future[PageResult] = Future()
     future.set_result(page)
     return future
-
-
-def _copied(place: Path, number: int, picture: PIL.Image.Image) -> str:
-    """Keep a small copy of a page; returns the name of its file."""
-    name = f"page-{number:04d}.jpg"
-    copy = picture.copy()
-    copy.thumbnail((_COPY_SIDE, _COPY_LONGEST))
-    with files.whole(place / name) as file:
-        copy.save(file, "JPEG", quality=_COPY_QUALITY)
-    return name

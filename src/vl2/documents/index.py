@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 from vl2.documents import files
 from vl2.documents.results import Outcome
+from vl2.errors import InputError
 
 PARQUET, LINES = "index.parquet", "index.jsonl"
 _ROWS_AT_ONCE = 4096
@@ -29,6 +31,19 @@ COLUMNS = {
     "sha256": "string",
 }
 """Names and types; `fields` is JSON text."""
+
+
+def check_index(out: Path) -> None:
+    """Refuse a folder whose index could not be added to, before anything is read.
+
+    Raises:
+        InputError: it is Parquet, and pyarrow is not installed.
+    """
+    if (out / PARQUET).exists() and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            f"{str(out / PARQUET)!r} can be added to with pyarrow only, which is not installed: "
+            "pip install pyarrow, or name another folder."
+        )
 
 
 def write_index(out: Path, outcomes: Iterable[Outcome]) -> Path:
@@ -58,13 +73,16 @@ def write_index(out: Path, outcomes: Iterable[Outcome]) -> Path:
 
 
 def read_index(out: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a folder's index; none if there is no index that can be read."""
+    """The rows of a folder's index; none if there is no index, or a broken one.
+
+    Raises:
+        InputError: as of `check_index`.
+    """
+    check_index(out)
     if (out / PARQUET).exists():
-        try:
-            import pyarrow as pa
-            from pyarrow import parquet
-        except ImportError:
-            return
+        import pyarrow as pa
+        from pyarrow import parquet
+
         try:
             table = parquet.read_table(out / PARQUET, columns=list(COLUMNS))
         except (OSError, pa.ArrowException):

@@ -47,23 +47,38 @@ def read_page(number: int, sheet: Sheet, reader: Reader, settings: Settings) -> 
         RefusedError: the page cannot be asked about.
         VL2Error: the reader failed, which is no fault of the page.
     """
-    width, height = sheet.picture.size
-    bands = tuple(bands_of(width, height, reader.tiling, settings.across))
-    result = PageResult(number, width=width, height=height, bands=len(bands))
-    pieces = [_cut(sheet.picture, band) for band in bands]
+    result = PageResult(number, width=sheet.picture.width, height=sheet.picture.height)
     layer = sheet.text if settings.text_layer != "ignore" else None
-    for task in settings.tasks:
-        if task.kind == "text" and layer is not None and settings.text_layer == "prefer":
+    tasks = settings.tasks
+    if layer is not None and settings.text_layer == "prefer":
+        tasks = tuple(task for task in tasks if task.kind != "text")
+        if len(tasks) < len(settings.tasks):
             result = replace(result, text=layer, text_from="text layer")
-            continue
+    if tasks:
+        result = _asked(result, sheet.picture, tasks, reader, settings)
+    if layer is not None and settings.text_layer == "compare":
+        result = _compared(result, layer)
+    return replace(result, flags=list(dict.fromkeys(result.flags)))
+
+
+def _asked(
+    result: PageResult,
+    picture: PIL.Image.Image,
+    tasks: Sequence[Task],
+    reader: Reader,
+    settings: Settings,
+) -> PageResult:
+    """Add what the model says, band by band."""
+    bands = tuple(bands_of(*picture.size, reader.tiling, settings.across))
+    result = replace(result, bands=len(bands))
+    pieces = [_cut(picture, band) for band in bands]
+    for task in tasks:
         replies = tuple(
             reader.read(piece, task.prompt, settings.max_tokens, task.schema) for piece in pieces
         )
         result = _noted(result, replies)
-        result = _TAKERS[task.kind](result, Reading(task, replies, bands, width))
-    if layer is not None and settings.text_layer == "compare":
-        result = _compared(result, layer)
-    return replace(result, flags=list(dict.fromkeys(result.flags)))
+        result = _TAKERS[task.kind](result, Reading(task, replies, bands, picture.width))
+    return result
 
 
 def _cut(picture: PIL.Image.Image, band: Band) -> PIL.Image.Image:

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import PIL.Image
 
-from vl2.engine.remote import ChatServer, ServerError, data_url, text_of
-from vl2.errors import InputError
+from vl2.engine.remote import BUSY, ChatServer, ServerError, data_url, text_of
+from vl2.engine.sampling import JSON_SPACING
+from vl2.engine.sources import EMBEDDED, find_checkpoint
+from vl2.errors import InputError, VL2Error
 from vl2.processing.tiling import Tiling
 
 if TYPE_CHECKING:
     from vl2.engine import Assistant
 
-_BUSY = (429, 502, 503, 504)
+VLLM = "vllm"
+"""The engine that is vLLM's server; any other server is asked in OpenAI's words alone."""
+
 _REFUSALS = (400, 413, 422)
 _WAITS = (1.0, 4.0, 15.0)
 
 
 class RefusedError(InputError):
     """The model cannot be asked this about this page; asking again would not help."""
+
+
+class UnopenedReaderError(VL2Error):
+    """There is nobody who could read any page: a run ends with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ class Identity:
     Attributes:
         engine: `local`, `openai` or `vllm`.
         model: its name.
-        dtype: type of its weights; a server does not tell.
+        dtype: type of its weights; a server does not tell, nor does a model that was not asked.
         fingerprint: of the files of its weights; empty for a server.
     """
 
@@ -149,6 +159,62 @@ class LocalReader:
             close()
 
 
+class LazyReader:
+    """A reader that is opened when it is asked for the first time.
+
+    Args:
+        identity: who it is, as far as that is known before.
+        opening: opens it.
+    """
+
+    def __init__(self, identity: Identity, opening: Callable[[], Reader]) -> None:
+        self._identity, self._opening = identity, opening
+        self._lock = threading.Lock()
+        self._reader: Reader | None = None
+        self._problem: VL2Error | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
+        return self._identity if self._reader is None else self._reader.identity
+
+    @property
+    def tiling(self) -> Tiling:
+        """How it cuts pictures.
+
+        Raises:
+            UnopenedReaderError: it cannot be opened.
+        """
+        return self._opened().tiling
+
+    def read(
+        self, picture: PIL.Image.Image, prompt: str, max_tokens: int, schema: str | None
+    ) -> Reply:
+        """Answer greedily.
+
+        Raises:
+            UnopenedReaderError: it cannot be opened.
+            VL2Error: as of the reader.
+        """
+        return self._opened().read(picture, prompt, max_tokens, schema)
+
+    def close(self) -> None:
+        """End it, if it was opened."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _opened(self) -> Reader:
+        with self._lock:
+            if self._problem is None and self._reader is None:
+                try:
+                    self._reader = self._opening()
+                except VL2Error as error:
+                    self._problem = error
+            if self._reader is None:
+                raise UnopenedReaderError(str(self._problem)) from self._problem
+            return self._reader
+
+
 class RemoteReader:
     """A model behind a server; `engine` says which kind, and all of them are asked alike.
 
@@ -157,13 +223,11 @@ class RemoteReader:
     Args:
         identity: what the server calls the model.
         server: where it is.
-        tiling: how the model behind it cuts pictures.
     """
 
-    def __init__(
-        self, identity: Identity, server: ChatServer, tiling: Tiling | None = None
-    ) -> None:
-        self._identity, self._server, self._tiling = identity, server, tiling or Tiling()
+    def __init__(self, identity: Identity, server: ChatServer) -> None:
+        self._identity, self._server = identity, server
+        self._tiling = tiling_of(identity.model)
 
     @property
     def identity(self) -> Identity:
@@ -172,7 +236,7 @@ class RemoteReader:
 
     @property
     def tiling(self) -> Tiling:
-        """How the released models cut pictures, unless another was named."""
+        """How the model behind the server cuts pictures."""
         return self._tiling
 
     def read(
@@ -193,7 +257,7 @@ class RemoteReader:
             "max_tokens": max_tokens,
         }
         if schema is not None:
-            form = {"name": "page", "strict": True, "schema": json.loads(schema)}
+            form = {"name": "page", "strict": True, "schema": self._spelt(schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         response = self._patiently(body)
         return Reply(
@@ -204,6 +268,11 @@ class RemoteReader:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _spelt(self, schema: str) -> dict[str, Any]:
+        """A schema for this kind of server; vLLM's may say how the JSON is spaced."""
+        value = json.loads(schema)
+        return {**value, "x-guidance": JSON_SPACING} if self._identity.engine == VLLM else value
 
     def _patiently(self, body: dict[str, Any]) -> dict[str, Any]:
         for wait in _WAITS:
@@ -220,9 +289,20 @@ class RemoteReader:
         except ServerError as error:
             if error.status in _REFUSALS:
                 raise RefusedError(str(error)) from error
-            if error.status not in _BUSY:
+            if error.status not in BUSY:
                 raise
         return None
+
+
+def tiling_of(model: str) -> Tiling:
+    """How a model of this name cuts pictures: the embedded one its own way, all others alike."""
+    if model != EMBEDDED:
+        return Tiling()
+    file = find_checkpoint(EMBEDDED) / "processor_config.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return Tiling.from_candidates(
+        told["candidate_resolutions"], told["patch_size"], told["downsample_ratio"]
+    )
 
 
 def check_schema(assistant: Assistant, schema: str) -> None:

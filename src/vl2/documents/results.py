@@ -25,7 +25,7 @@ class PageResult:
         width: of its picture in pixels, which boxes are in.
         height: of its picture.
         picture: name of the file of a smaller copy.
-        bands: how many it was cut into (`vl2.documents.bands`).
+        bands: how many the model read it in (`vl2.documents.bands`).
         text: of the page.
         text_from: `model` or `text layer`.
         markdown: the page as Markdown.

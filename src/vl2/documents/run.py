@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from vl2.documents.desk import DOCUMENTS, Job
 from vl2.documents.files import read_json
+from vl2.documents.readers import UnopenedReaderError
 from vl2.documents.results import RESULT, Outcome, outcome_of
 from vl2.documents.settings import Settings, digest_of, folder_name
 from vl2.errors import VL2Error
@@ -38,7 +39,14 @@ class Plan:
     twins: dict[str, list[Path]]
 
 
-def plan(paths: Iterable[Path], settings: Settings, out: Path, *, again: bool = False) -> Plan:
+def plan(
+    paths: Iterable[Path],
+    settings: Settings,
+    out: Path,
+    *,
+    again: bool = False,
+    on_file: Callable[[], None] | None = None,
+) -> Plan:
     """Hash the files and set them against what the folder holds.
 
     Args:
@@ -46,12 +54,15 @@ def plan(paths: Iterable[Path], settings: Settings, out: Path, *, again: bool = 
         settings: what is asked.
         out: folder of the results.
         again: whether documents that ended in an error are to be read again.
+        on_file: called before each file is looked at.
     """
     folders = _folders(out)
     jobs: list[Job] = []
     done: list[Outcome] = []
     twins: dict[str, list[Path]] = {}
     for path in paths:
+        if on_file is not None:
+            on_file()
         try:
             digest = digest_of(path)
         except OSError as error:
@@ -90,6 +101,7 @@ def run(
 
     Raises:
         VL2Error: the reader has failed `FAILURES_IN_A_ROW` times without a success between.
+        UnopenedReaderError: there is no reader.
     """
     return gathered(planned, read_all(planned.jobs, read, parallel), on_document)
 
@@ -167,7 +179,7 @@ def _attempt(job: Job, read: Read, failures: _Failures) -> Outcome:
     try:
         outcome = read(job)
     except VL2Error as error:
-        if failures.are_too_many():
+        if isinstance(error, UnopenedReaderError) or failures.are_too_many():
             raise
         return Outcome(str(job.path), "", "failed", str(error), digest=job.digest)
     failures.forget()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def write_result(
         "sha256": whole.digest,
         "status": "error" if whole.error is not None else status_of(whole.pages),
         "error": whole.error,
-        "model": asdict(identity),
+        "model": asdict(_who(identity, whole.pages)),
         "settings": settings.as_dict(),
         "pages_in_document": whole.count,
         "usage": asdict(sum((page.usage for page in whole.pages), Usage())),
@@ -57,6 +57,12 @@ def write_result(
     }
     files.write_json(place / RESULT, result)
     return result
+
+
+def _who(identity: Identity, pages: Sequence[PageResult]) -> Identity:
+    """Who read; of a model that was not asked the type of weights may not be known."""
+    asked = any(page.usage.prompt_tokens for page in pages)
+    return identity if asked else replace(identity, dtype=None)
 
 
 def _write_texts(place: Path, pages: Sequence[PageResult]) -> None:

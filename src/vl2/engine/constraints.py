@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from vl2.engine.sampling import JSON_SPACING
 from vl2.errors import EngineError, InputError, MissingExtraError
-
-# Where any white space is allowed, a model that is at a loss writes it to the end of its limit.
-_JSON_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 ITEMS_IN_ROW = 2**15
 """Ways to go on that may be open at once: optional properties of an object make four each, and at
@@ -77,7 +75,7 @@ def grammar(kind: str, text: str) -> str:
     """
     matcher = _library().LLMatcher
     compilers = {
-        "json_schema": functools.partial(matcher.grammar_from_json_schema, overrides=_JSON_SPACING),
+        "json_schema": functools.partial(matcher.grammar_from_json_schema, overrides=JSON_SPACING),
         "regex": matcher.grammar_from_regex,
         "grammar": matcher.grammar_from_lark,
     }

@@ -18,6 +18,18 @@ from vl2.errors import InputError, VL2Error
 
 KEY_VARIABLES = ("VL2_API_KEY", "OPENAI_API_KEY")
 MAX_RESPONSE = 8 * 2**20
+BUSY = (429, 502, 503, 504)
+"""Statuses of a server that will answer later."""
+
+_CHECK_SECONDS = 30.0
+_MAX_NAMES = 10
+_MAX_SAID, _MAX_SENTENCE = 8000, 300
+_NOT_ALLOWED = (401, 403)
+_NO_KEY = f". Put the key into {' or '.join(KEY_VARIABLES)}."
+_WAYS = {
+    **dict.fromkeys(_NOT_ALLOWED, _NO_KEY),
+    404: ". Does the address end with the version (/v1), and is the model called so there?",
+}
 
 
 class ServerError(VL2Error):
@@ -51,6 +63,7 @@ class ChatServer:
                 f"{url!r} is no address of a server: write it like http://localhost:8000/v1."
             )
         self.url = url.rstrip("/") + "/chat/completions"
+        self._models = url.rstrip("/") + "/models"
         self._key, self._timeout = key, timeout
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -59,25 +72,61 @@ class ChatServer:
         Raises:
             ServerError: the server cannot be reached, refuses, or answers something else.
         """
-        return _checked(self._post(body), self.url)
+        return _checked(self._asked(self.url, self._timeout, body), self.url)
 
-    def _post(self, body: dict[str, Any]) -> bytes:
+    def check(self, model: str) -> None:
+        """Find out, before much is asked, whether this is a server that has the model.
+
+        A server that tells no list of its models is asked for one token.
+
+        Raises:
+            ServerError: it cannot be reached, refuses, or is no such server. One that is only
+                busy passes.
+            InputError: it has other models.
+        """
+        try:
+            names = _names(self._asked(self._models, _CHECK_SECONDS))
+        except ServerError as error:
+            if error.status in (0, *_NOT_ALLOWED):
+                raise
+            names = []
+        if names and model not in names:
+            listed = ", ".join(map(repr, names[:_MAX_NAMES]))
+            raise InputError(
+                f"The server at {self._models} has no model {model!r}: name one that it has with "
+                f"--model ({listed})."
+            )
+        if not names:
+            self._try(model)
+
+    def _try(self, model: str) -> None:
+        said = [{"role": "user", "content": "Hello"}]
+        try:
+            self.complete({"model": model, "messages": said, "max_tokens": 1})
+        except ServerError as error:
+            if error.status not in BUSY:
+                raise
+
+    def _asked(self, url: str, timeout: float, body: dict[str, Any] | None = None) -> bytes:
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
+        data = None if body is None else json.dumps(body).encode()
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:
+            request = urllib.request.Request(url, data, headers)
+            with urllib.request.urlopen(request, timeout=timeout) as response:
                 return response.read(MAX_RESPONSE + 1)
         except urllib.error.HTTPError as error:
-            said = error.read(2000).decode(errors="replace")
+            with error:
+                said = _said(error.read(_MAX_SAID).decode(errors="replace"))
+            way = _WAYS.get(error.code, "")
             raise ServerError(
-                f"{self.url} answered with {error.code}: {' '.join(said.split())[:300]}",
-                error.code,
+                f"{url} answered with {error.code}: {said}{way}", error.code
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
             raise ServerError(
-                f"{self.url} cannot be reached ({error}): is the server running?"
+                f"{url} cannot be reached ({reason}): is the server running?"
             ) from error
 
 
@@ -96,6 +145,28 @@ def data_url(image: PIL.Image.Image) -> str:
     held = io.BytesIO()
     image.save(held, "PNG")
     return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _said(body: str) -> str:
+    """What a server says is wrong, without the JSON around it, in one line and shortened."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = body
+    for name in ("error", "message", "detail"):
+        if isinstance(value, dict):
+            value = value.get(name) or value
+    said = value if isinstance(value, str) else body
+    return " ".join(said.split())[:_MAX_SENTENCE].rstrip(".") or "nothing"
+
+
+def _names(response: bytes) -> list[str]:
+    """Names of the models that a server lists; none where it is no such list."""
+    try:
+        listed = json.loads(response)["data"]
+        return [entry["id"] for entry in listed if isinstance(entry["id"], str)]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return []
 
 
 def _checked(response: bytes, url: str) -> dict[str, Any]:

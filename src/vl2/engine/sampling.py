@@ -16,6 +16,10 @@ MAX_TOP_LOGPROBS = 20
 MAX_BIASED_TOKENS = 1024
 MAX_GRAMMAR_LENGTH = 2**16
 
+# Where any white space is allowed, a model that is at a loss writes it to the end of its limit.
+JSON_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""How JSON on one line is spaced, in llguidance's words."""
+
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("temperature", 0, 100),
     ("min_p", 0, 1),

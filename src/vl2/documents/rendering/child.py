@@ -18,8 +18,8 @@ import PIL.Image
 
 from vl2.documents.offline import no_network
 from vl2.documents.rendering.confinement import allow_processor, confine
-from vl2.errors import VL2Error
-from vl2.processing.images import DEFAULT_LIMITS, open_image
+from vl2.errors import ImageError, VL2Error
+from vl2.processing.images import DEFAULT_LIMITS, open_image, upright_size
 
 MAX_TEXT = 500_000
 """Characters of a page's text layer that are looked at."""
@@ -30,7 +30,7 @@ _TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class UnopenedError(VL2Error):
-    """A PDF that PDFium does not open."""
+    """A document that cannot be opened."""
 
 
 class Opened(Protocol):
@@ -49,6 +49,8 @@ class Pictures:
     def __init__(self, path: str) -> None:
         self._path = path
         self._frames = _tiff(path)
+        if self._frames is None and path.lower().endswith(".pdf"):
+            _check_picture(path)
         self.count = getattr(self._frames, "n_frames", 1)
 
     def page(self, index: int, dpi: float, pixels: int) -> tuple[PIL.Image.Image, str | None]:
@@ -177,6 +179,20 @@ def _holds(path: str, mark: bytes) -> bool:
                 return True
             before = data[-len(mark) :]
     return False
+
+
+def _check_picture(path: str) -> None:
+    """Tell whoever calls a file a PDF that it is none; a picture is taken for what it is.
+
+    Raises:
+        UnopenedError: it is no picture either.
+    """
+    try:
+        upright_size(path)
+    except ImageError as error:
+        raise UnopenedError(
+            "it is no PDF, though its name says so: there is no %PDF- at its beginning"
+        ) from error
 
 
 def _tiff(path: str) -> PIL.Image.Image | None:

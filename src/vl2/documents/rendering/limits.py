@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from vl2.errors import InputError
 
 _MOST_SECONDS = 86_400
+_LEAST_MEMORY = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class Limits:
             value = getattr(self, entry.name)
             if not value > 0:
                 raise InputError(f"The limit of {entry.name} must be above 0, got {value}.")
+        if self.memory < _LEAST_MEMORY:
+            raise InputError(
+                f"No page can be rendered in {self.memory / 2**20:.3g} MiB of memory: allow at "
+                f"least {_LEAST_MEMORY // 2**20} MiB."
+            )
         if self.seconds > _MOST_SECONDS:
             raise InputError(
                 f"A page may take a day ({_MOST_SECONDS} s) at most, got {self.seconds}."

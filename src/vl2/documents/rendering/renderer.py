@@ -21,6 +21,7 @@ _CHILD = "vl2.documents.rendering.child"
 _START_SECONDS = 60.0
 _REQUESTS_OF_A_PROCESS = 500
 _MAX_HEADER = 8 * 2**20
+_MORE = "--page-memory and --page-seconds allow more, --retry tries again"
 
 
 class DocumentError(VL2Error):
@@ -114,7 +115,7 @@ class Renderer:
             mib = self._limits.memory // 2**20
             raise LostPageError(
                 f"it crashed the process that rendered it, or needed more than {mib} MiB or "
-                f"{self._limits.seconds:g} s of computing"
+                f"{self._limits.seconds:g} s of computing: {_MORE}"
             ) from error
 
     def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -181,7 +182,7 @@ class Renderer:
         except BrokenPipeError:
             if late.is_set():
                 self._stop()
-                raise LostPageError(f"it took more than {seconds:g} s") from None
+                raise LostPageError(f"it took more than {seconds:g} s: {_MORE}") from None
             raise
         finally:
             timer.cancel()

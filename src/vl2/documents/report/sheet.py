@@ -43,7 +43,8 @@ def _figure(page: dict[str, Any], folder: str, name: str) -> str:
     caption = f"page {page['page']}"
     if page["bands"] > 1:
         caption += f", read in {page['bands']} bands"
-    picture = "<p class=none>no picture</p>"
+    why = "" if page["error"] else " was kept, and the file is gone or was changed"
+    picture = f"<p class=none>no picture{why}</p>"
     if page["picture"]:
         width, height = int(page["width"]), int(page["height"])
         source = f"{folder}/{quote(page['picture'])}"

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vl2.documents import files
+from vl2.documents.copies import Bare, bare
 from vl2.documents.desk import DOCUMENTS
 from vl2.documents.index import read_index
 from vl2.documents.report.look import CSS, SCRIPT
@@ -27,12 +28,28 @@ MAX_PAGES = 3000
 
 def write_report(out: Path) -> Path:
     """Write the report of everything that a folder's index lists; returns its file."""
-    rows = sorted(read_index(out), key=lambda row: (row["path"], row["folder"]))
+    rows = _rows(out)
     shown = list(_shown(rows))
     with files.whole(out / REPORT) as file:
         for part in _parts(out, rows, shown):
             file.write(part.encode("utf-8", "replace"))
     return out / REPORT
+
+
+def without_copies(out: Path) -> list[Bare]:
+    """Documents that the report would show without pictures, and of which some can be made."""
+    return [
+        document
+        for group in _shown(_rows(out))
+        if (folder := group[0]["folder"])
+        for document in bare(
+            out / DOCUMENTS / folder, [Path(row["path"]) for row in group], group[0]["sha256"]
+        )
+    ]
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    return sorted(read_index(out), key=lambda row: (row["path"], row["folder"]))
 
 
 def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ _PROGRAM = "vllm.entrypoints.openai.api_server"
 
 _NOWHERE = "no-host.invalid"
 """A host that cannot exist: vLLM fetches pictures from everywhere unless a host is named."""
+
+_JSON_ON_ONE_LINE = {"backend": "guidance", "disable_any_whitespace": True}
+"""Else a model that is at a loss writes white space to the end of its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Handover:
         origins: web origins whose pages may call the API.
         max_pixels: of a picture, width times height.
         max_images: in one conversation.
+        drain_seconds: how long open answers may go on when the server is to stop.
         eager: without compilation, which takes many minutes on a CPU.
     """
 
@@ -52,6 +57,7 @@ class Handover:
     origins: tuple[str, ...] = ()
     max_pixels: int = 40_000_000
     max_images: int = 16
+    drain_seconds: float = 30.0
     eager: bool = False
 
 
@@ -70,6 +76,8 @@ def arguments(wish: Handover) -> list[str]:
     command += ["--generation-config", "vllm"]
     command += ["--override-generation-config", json.dumps({"temperature": 0.0})]
     command += ["--limit-mm-per-prompt", json.dumps({"image": wish.max_images})]
+    command += ["--structured-outputs-config", json.dumps(_JSON_ON_ONE_LINE)]
+    command += ["--shutdown-timeout", str(math.ceil(wish.drain_seconds))]
     command += ["--allowed-media-domains", *(wish.url_hosts or (_NOWHERE,))]
     command += ["--allowed-origins", json.dumps(list(wish.origins))]
     return [*command, "--enforce-eager"] if wish.eager else command
