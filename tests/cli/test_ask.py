@@ -202,6 +202,15 @@ def test_a_keyboard_is_no_picture(model, monkeypatch, capsys) -> None:
     assert "pipe one in" in capsys.readouterr().err
 
 
+def test_a_closed_standard_input(model, monkeypatch, capsys) -> None:
+    model()
+    monkeypatch.setattr(sys, "stdin", None)
+    assert cli.main(["ask", "-q", "-", "What?"]) == 2
+    assert "pipe one in" in capsys.readouterr().err
+    assert cli.main(["chat"]) == 2
+    assert "Standard input is closed" in capsys.readouterr().err
+
+
 def test_settings_are_checked_before_the_model_is_loaded(monkeypatch, capsys) -> None:
     monkeypatch.setattr(engine, "load", None)
     for option, value in (("--top-p", "0"), ("--seed", "-1")):

@@ -48,6 +48,8 @@ def command(
 
     Questions may also come from a pipe, one a line; then the first mistake ends it.
     """
+    if sys.stdin is None:
+        raise InputError("Standard input is closed, and questions come from there: open it.")
     for picture in pictures or ():
         _check_picture(picture)
     settings = terminal.checked(

@@ -114,7 +114,7 @@ def open_picture(word: str) -> "PIL.Image.Image":
 def _standard_input() -> bytes:
     from vl2.processing.images import DEFAULT_LIMITS
 
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():  # there is none where a program closed it
         raise InputError("No picture comes from standard input: pipe one in, or name a file.")
     # One byte more than is allowed is enough to be refused.
     data = sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
