@@ -1,5 +1,7 @@
 """A server that reads pages in the shape of OpenAI's API: it says what the picture's pixels are.
 
+Its only model is called `pages`.
+
 Workers are processes, so a stub reader cannot be handed to them; a server can be anywhere.
 """
 
@@ -30,6 +32,9 @@ class PageServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self._answer({"data": [{"id": "pages"}]})
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         url = body["messages"][0]["content"][0]["image_url"]["url"]
@@ -38,7 +43,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.on_page(said)
         time.sleep(self.server.delay)
         choice = {"message": {"content": said}, "finish_reason": "stop"}
-        answer = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 3}}).encode()
+        self._answer({"choices": [choice], "usage": {"prompt_tokens": 3}})
+
+    def _answer(self, value):
+        answer = json.dumps(value).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()

@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vl2.documents import files
@@ -62,10 +62,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A document that is being read: where its result goes, and whether the reader failed on it."""
+    """A document that is being read: where its result goes, and how the reader failed on it."""
 
     place: Path
-    failed: threading.Event
+    failures: list[VL2Error] = field(default_factory=list)
 
 
 def _nothing() -> None:
@@ -157,7 +157,7 @@ class Desk:
                 count = renderer.open(path, pdf=pdf)
                 chosen = self._settings.pages.of(count)
                 self._check_pages(count, chosen)
-                waiting = self._submitted(_Case(place, threading.Event()), chosen, renderer)
+                waiting = self._submitted(_Case(place), chosen, renderer)
         except DocumentError as problem:
             return count, [], _sentence(problem)
         return count, [page.result() for page in waiting], None
@@ -188,7 +188,7 @@ class Desk:
         waiting: list[Future[PageResult]] = []
         lost = 0
         for number in chosen:
-            if case.failed.is_set():
+            if case.failures:
                 break  # the failure comes out where the pages are waited for
             kept = _kept(case.place, number)
             if kept is None and lost >= self._limits.failures:
@@ -210,8 +210,10 @@ class Desk:
         return waiting
 
     def _read(self, case: _Case, number: int, sheet: Sheet) -> PageResult:
-        """Read a page and keep what it gave."""
+        """Read a page and keep what it gave; not if the reader has failed on another one."""
         try:
+            if case.failures:
+                raise case.failures[0]
             try:
                 page = read_page(number, sheet, self._reader, self._settings)
             except RefusedError as problem:
@@ -220,8 +222,8 @@ class Desk:
             if self._copies:
                 page = replace(page, picture=write_copy(case.place, number, sheet.picture))
             return self._keep(case, page)
-        except VL2Error:
-            case.failed.set()
+        except VL2Error as error:
+            case.failures.append(error)
             raise
         finally:
             self._room.leave(sheet.pixels)
