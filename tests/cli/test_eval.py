@@ -59,4 +59,7 @@ def test_scores_are_kept_task_by_task(measured, tmp_path, capsys):
     assert cli.main(words) == 0
     assert measured == ["word"]
     assert out.with_suffix(".png").is_file()
+    assert cli.main([*words, "--max-tiles", "1"]) == 2
+    assert "all local tiles: name another file" in capsys.readouterr().err
+    assert cli.main(words) == 0
     assert "100.0 %" in capsys.readouterr().out

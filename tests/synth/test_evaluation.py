@@ -9,7 +9,8 @@ from vl2.synth import EVALUATED, heldout
 def test_held_out_questions_are_distinct_pictures_that_their_own_answers_satisfy(task):
     items = heldout(task, 40)
     assert len(items) == 40
-    assert len({of.images[0].tobytes() for of, _ in items}) == 40
+    if task != "text_only":
+        assert len({of.images[0].tobytes() for of, _ in items}) == 40
     for of, turn in items:
         assert turn.task == task
         assert judge(turn, turn.answer, of)

@@ -20,6 +20,23 @@ EVALUATED: tuple[str, ...] = (
     "locate_several",
     "locate_absent",
     "caption",
+    "grounded_caption",
+    "lines",
+    "paragraph",
+    "small_text",
+    "receipt",
+    "form",
+    "cell",
+    "table_markdown",
+    "chart_value",
+    "chart_largest",
+    "chart_difference",
+    "in_context",
+    "which_picture",
+    "count_pictures",
+    "in_picture",
+    "story",
+    "text_only",
 )
 """The tasks that a model is measured on by default; every other one can be asked for by name."""
 
