@@ -12,15 +12,18 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from golden import picture
 
+import vl2
 from vl2 import cli
 from vl2.errors import InputError
 from vl2.plugins.vllm import serving
 
+PICTURES = Path(vl2.__file__).parent / "assets" / "pictures"
 WITHOUT = importlib.util.find_spec("vllm") is None
 
 
@@ -64,10 +67,8 @@ def test_the_command_hands_over(monkeypatch, nano):
     monkeypatch.setattr(os, "execve", lambda *given: called.append(given))
     monkeypatch.setenv("VL2_API_KEY", "secret")
     monkeypatch.setattr(cli_serve(), "_hand_over", stopping(cli_serve()._hand_over))
-    assert (
-        cli.main(["serve", "--engine", "vllm", "--port", "81", "--max-images", "3", "--drain", "2"])
-        == 2
-    )
+    words = ["--port", "81", "--max-images", "3", "--drain", "2"]
+    assert cli.main(["serve", "--engine", "vllm", *words]) == 2
     (program, command, made) = called[0]
     assert program == sys.executable
     assert value_of(command, "--model") == str(nano)
@@ -122,10 +123,10 @@ def free_port():
 
 @pytest.mark.skipif(WITHOUT, reason="vLLM has an environment of its own: make test-vllm")
 @pytest.mark.timeout(900)
-def test_the_server_itself(nano):
-    """Started as a user starts it."""
+def test_the_server_itself(nano, tmp_path, monkeypatch, capsys):
+    """Started as a user starts it; then documents are read through it, and it is stopped."""
     port = free_port()
-    words = ["serve", "--engine", "vllm", "--port", str(port), "--served-name", "little"]
+    words = ["serve", "--engine", "vllm", "--port", str(port)]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     with subprocess.Popen(
         [sys.executable, "-m", "vl2", *words], env={**os.environ, **settings, "VL2_API_KEY": "key"}
@@ -133,6 +134,9 @@ def test_the_server_itself(nano):
         try:
             wait_for(port, process)
             check_answers(port, nano)
+            monkeypatch.setenv("VL2_API_KEY", "key")
+            check_reading(f"http://127.0.0.1:{port}/v1", tmp_path, capsys)
+            check_draining(port, process)
         finally:
             process.terminate()
 
@@ -168,7 +172,7 @@ def check_answers(port, folder):
     shown = image_part(picture("640x480.png"))
     for text in ("What is in the picture?", "<|ref|>the red box<|/ref|>."):
         said = [{"role": "user", "content": [shown, {"type": "text", "text": text}]}]
-        body = {"model": "little", "messages": said, "max_tokens": 40}
+        body = {"model": "nano", "messages": said, "max_tokens": 40}
         answer = post(port, body)["choices"][0]["message"]["content"]
         assert answer == own.chat(said, temperature=0, max_tokens=40).text
     with pytest.raises(urllib.error.HTTPError, match="401"):
@@ -176,8 +180,54 @@ def check_answers(port, folder):
     elsewhere = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/x.png"}}
     said = [{"role": "user", "content": [elsewhere, {"type": "text", "text": "?"}]}]
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
-        post(port, {"model": "little", "messages": said})
+        post(port, {"model": "nano", "messages": said})
     assert "domain" in refused.value.read().decode()
+
+
+def check_reading(url, tmp_path, capsys):
+    """Documents that vLLM reads come out as those that our own engine reads."""
+    pictures = [str(PICTURES / f"{name}.png") for name in ("receipt", "table", "shapes")]
+    asked = ["--text", "--tables", "--fields", "total, date, supplier", "--locate", "the red star"]
+    words = [*pictures, *asked, "--ask", "What is the total?", "--max-tokens", "100"]
+    own, through = tmp_path / "own", tmp_path / "through"
+    assert cli.main(["read", *words, "-o", str(own), "--dtype", "float32"]) == 0
+    served = ["--engine", "vllm", "--url", url]
+    assert cli.main(["read", *words, "-o", str(through), *served, "--model", "nano"]) == 0
+    assert pages_in(through) == pages_in(own)
+    assert len(pages_in(own)) == 3
+    # In the words of OpenAI's API alone, JSON may be spaced otherwise, but it is JSON.
+    plain = ["read", *words, "-o", str(tmp_path / "plain"), "--engine", "openai", "--url", url]
+    assert cli.main([*plain, "--model", "nano"]) == 0
+    for name, pages in pages_in(tmp_path / "plain").items():
+        for page, other in zip(pages, pages_in(own)[name], strict=True):
+            assert page["fields"].keys() == {"total", "date", "supplier"}
+            assert page | {"fields": None, "flags": []} == other | {"fields": None, "flags": []}
+    capsys.readouterr()
+    assert cli.main(["read", *words, "-o", str(tmp_path / "none"), *served, "--model", "tiny"]) == 2
+    assert "has no model 'tiny'" in capsys.readouterr().err
+
+
+def pages_in(out):
+    """Everything that was read, by document, without what it took."""
+    found = {}
+    for path in out.glob("documents/*/result.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert result["status"] == "ok"
+        found[result["document"]] = [page | {"usage": None} for page in result["pages"]]
+    return found
+
+
+def check_draining(port, process):
+    """An open answer is finished when the server is told to stop."""
+    said = [{"role": "user", "content": "Tell me something."}]
+    body = {"model": "nano", "messages": said, "max_tokens": 300, "ignore_eos": True}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, port, body)
+        time.sleep(1)
+        assert not answer.done()
+        process.terminate()
+        assert answer.result()["usage"]["completion_tokens"] == 300
+    process.wait(60)
 
 
 def nginx_block(repository):
