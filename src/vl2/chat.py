@@ -84,11 +84,8 @@ class Message:
                     f"The text {_shortened(part.text)!r} holds {IMAGE_TOKEN} but no picture stands "
                     "for it: hand in one picture for each, or take the placeholder out."
                 )
-            if isinstance(part, Text) and not _is_unicode(part.text):
-                raise ConversationError(
-                    f"The text {_shortened(part.text)!r} holds half characters (surrogates), which "
-                    "no model can read: decode it with its true encoding, such as UTF-8."
-                )
+            if isinstance(part, Text):
+                check_unicode(part.text)
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -208,6 +205,21 @@ def as_picture(source: object) -> Picture:
     if not source:
         raise ImageError("A picture's path is empty: name a file.")
     return source
+
+
+def check_unicode(text: str) -> None:
+    """Check that a text can be written in UTF-8; arguments that were not UTF-8 cannot.
+
+    Raises:
+        ConversationError: it holds half characters.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConversationError(
+            f"The text {_shortened(text)!r} holds half characters (surrogates), which no model can "
+            "read: decode it with its true encoding, such as UTF-8."
+        ) from error
 
 
 def _from_messages(items: list[Any], pictures: list[Picture]) -> Conversation:
@@ -357,15 +369,6 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
         elif part.text:
             joined.append(part)
     return tuple(joined)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text can be written in UTF-8; arguments that were not UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _role(name: object) -> Role:

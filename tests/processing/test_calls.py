@@ -2,7 +2,7 @@ import PIL.Image
 import pytest
 
 from vl2.chat import Conversation, Image, Message, Text
-from vl2.errors import ConversationError
+from vl2.errors import ConversationError, InputError
 from vl2.processing.calls import conversations_of, distributed, stand_ins
 
 ASK = [{"role": "user", "content": "Hi."}]
@@ -48,6 +48,8 @@ def test_one_conversation_or_several(given, single, rows):
             1,
         ),
         ([{"role": "assistant", "content": None}], 0),
+        ([{"role": "user", "content": 5}], 0),
+        (None, 0),
     ],
 )
 def test_pictures_that_a_conversation_does_not_hold(conversation, count):
@@ -85,3 +87,18 @@ def test_pictures_reach_their_rows(images, counts, rows):
 def test_pictures_that_do_not_fit_are_refused(images, counts, message):
     with pytest.raises(ConversationError, match=message):
         distributed(images, counts)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda p: p(images=1.5, text="<image>"), "must come as a list, got float"),
+        (lambda p: p(images=[[], 7], text=["a", "b"]), "must come as a list, got int"),
+        (lambda p: p(text="half \ud83d"), "half characters"),
+        (lambda p: p.apply_chat_template(None), "must be a question or a list of messages"),
+        (lambda p: p.apply_chat_template([{"role": "user", "content": True}]), "got bool"),
+    ],
+)
+def test_what_is_no_conversation_is_told(processor, call, told):
+    with pytest.raises(InputError, match=told):
+        call(processor)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import PIL.Image
 
-from vl2.chat import IMAGE_TOKEN, Conversation, ConversationLike, Message, Picture
-from vl2.errors import ConversationError, InputError
+from vl2.chat import (
+    IMAGE_TOKEN,
+    Conversation,
+    ConversationLike,
+    Message,
+    Picture,
+    check_unicode,
+)
+from vl2.errors import ConversationError, ImageError, InputError
 
 _SOURCES = ("image", "url", "path", "base64")
 
@@ -29,10 +36,12 @@ def texts_of(x: Any) -> list[str]:  # noqa: ANN401 - any caller's
     """The rows of a batch of text; a string alone is one row.
 
     Raises:
-        InputError: there is no text, or something else.
+        InputError: there is no text, or something else, or half characters in it.
     """
     rows = [x] if isinstance(x, str) else x
     if isinstance(rows, (list, tuple)) and rows and all(isinstance(row, str) for row in rows):
+        for row in rows:
+            check_unicode(row)
         return list(rows)
     raise InputError(f"The processor needs text, a string or a list of them, got {x!r}.")
 
@@ -44,7 +53,7 @@ def stand_ins(conversation: ConversationLike) -> list[Picture]:
     """
     if isinstance(conversation, str):
         return [b""] * conversation.count(IMAGE_TOKEN)
-    if isinstance(conversation, Conversation):
+    if isinstance(conversation, Conversation) or not isinstance(conversation, Iterable):
         return []
     return [b""] * sum(_missing(item) for item in conversation if isinstance(item, Mapping))
 
@@ -58,19 +67,18 @@ def distributed(images: Any, counts: Sequence[int]) -> list[list[Picture]]:  # n
 
     Raises:
         ConversationError: the numbers of rows or of pictures do not fit.
+        ImageError: what came is neither a picture nor a list of them.
     """
     if images is None:
         return [[] for _ in counts]
-    if _is_picture(images):
-        images = [images]
-    images = list(images)
+    images = _listed(images)
     if any(row is None or isinstance(row, (list, tuple)) for row in images):
         if len(images) != len(counts):
             raise ConversationError(
                 f"There are {len(counts)} texts but {len(images)} lists of pictures: "
                 "hand in one list for each text, or one list for all."
             )
-        return [[row] if _is_picture(row) else list(row or ()) for row in images]
+        return [_listed(() if row is None else row) for row in images]
     if len(images) != sum(counts):
         raise ConversationError(
             f"The texts have {IMAGE_TOKEN} {sum(counts)} times but {len(images)} pictures came "
@@ -80,14 +88,23 @@ def distributed(images: Any, counts: Sequence[int]) -> list[list[Picture]]:  # n
     return [[next(rest) for _ in range(count)] for count in counts]
 
 
+def _listed(images: Any) -> list[Any]:  # noqa: ANN401
+    """A list of pictures; one alone counts as a list of one."""
+    if _is_picture(images):
+        return [images]
+    if not isinstance(images, Iterable):
+        raise ImageError(f"Pictures must come as a list, got {type(images).__name__}.")
+    return list(images)
+
+
 def _missing(message: Mapping[str, Any]) -> int:
     """How many pictures a message refers to but does not hold."""
     content = message.get("content")
-    if message.get("images"):
+    if message.get("images") or not isinstance(content, Iterable):
         return 0
     if isinstance(content, str):
         return content.count(IMAGE_TOKEN)
-    parts = [part for part in content or () if isinstance(part, Mapping)]
+    parts = [part for part in content if isinstance(part, Mapping)]
     images = [part for part in parts if part.get("type") in ("image", "image_url")]
     if not images:
         return sum(str(part.get("text", "")).count(IMAGE_TOKEN) for part in parts)
