@@ -120,20 +120,51 @@ static void attend_wide(const wide_run *run, const float *query, int64_t heads, 
     }
 }
 
-/* Heads that have keys and values of their own: nothing is worth widening beforehand, and the tokens
- * are read one after the other as they lie. Both widths are multiples of LANES. */
+#define STRIP 4 /* registers of mixed values that take in all tokens of a run at once */
+
+/* mixed = mixed * keep + sum over tokens of weight * value, for `strip` registers of one head. */
+static inline __attribute__((always_inline)) void mix_strip(const cached_run *run, const int type,
+                                                            int64_t place, const float *weights,
+                                                            float keep, const int strip,
+                                                            float *mixed) {
+    lanes sums[STRIP];
+#pragma GCC unroll 4
+    for (int j = 0; j < strip; j++) {
+        sums[j] = load_lanes(mixed + j * LANES) * all_lanes(keep);
+    }
+    for (int64_t t = 0; t < run->tokens; t++) {
+        const lanes weight = all_lanes(weights[t]);
+#pragma GCC unroll 4
+        for (int j = 0; j < strip; j++) {
+            lanes value = load_typed(run->values, type, t * run->stride + place + j * LANES);
+            sums[j] = MULTIPLY_ADD(weight, value, sums[j]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < strip; j++) store_lanes(mixed + j * LANES, sums[j]);
+}
+
+/* The processor does not see the next page coming: some of its bytes, evenly for each of `count`
+ * steps. */
+static inline void fetch_next(const cached_run *run, int64_t bytes, int64_t step, int64_t count) {
+    if (run->next == NULL) return;
+    const int64_t lines = bytes / 64;
+    for (int64_t i = lines * step / count; i < lines * (step + 1) / count; i++) {
+        __builtin_prefetch(run->next + i * 64, 0, 2);
+    }
+}
+
+/* Heads that have keys and values of their own: nothing is worth widening beforehand, and the keys
+ * are read one token after the other as they lie. Both widths are multiples of LANES. */
 static inline __attribute__((always_inline)) void attend_alone(
     const cached_run *run, const int type, const float *query, float *top, float *total,
     float *mixed, float *scores) {
-    const int64_t width = run->width, padded = padded_width(width);
+    const int64_t width = run->width, padded = padded_width(width), groups = run->groups;
     const int64_t value_width = run->value_width, value_padded = padded_width(value_width);
-    const int64_t bytes = run->stride * type_size(type);
+    const int64_t bytes = run->tokens * run->stride * type_size(type), steps = run->tokens + groups;
     for (int64_t t = 0; t < run->tokens; t++) {
-        /* The processor does not see the next page coming. */
-        for (int64_t i = 0; run->next != NULL && i < bytes; i += 64) {
-            __builtin_prefetch(run->next + t * bytes + i, 0, 2);
-        }
-        for (int64_t g = 0; g < run->groups; g++) {
+        fetch_next(run, bytes, t, steps);
+        for (int64_t g = 0; g < groups; g++) {
             lanes sum = all_lanes(0.0f);
             for (int64_t i = 0; i < width; i += LANES) {
                 lanes key = load_typed(run->keys, type, t * run->stride + g * width + i);
@@ -142,25 +173,23 @@ static inline __attribute__((always_inline)) void attend_alone(
             scores[g * RUN + t] = sum_lanes(sum);
         }
     }
-    for (int64_t g = 0; g < run->groups; g++) {
+    for (int64_t g = 0; g < groups; g++) {
         float *own = scores + g * RUN, highest = top[g], sum = 0.0f;
+        fetch_next(run, bytes, run->tokens + g, steps);
         for (int64_t t = 0; t < run->tokens; t++) highest = own[t] > highest ? own[t] : highest;
         for (int64_t t = run->tokens; t < RUN; t++) own[t] = -INFINITY;
         for (int64_t t = 0; t < RUN; t++) own[t] = exponential(own[t] - highest);
         for (int64_t t = 0; t < run->tokens; t++) sum += own[t];
         const float keep = exponential(top[g] - highest);
-        for (int64_t i = 0; i < value_width; i++) mixed[g * value_padded + i] *= keep;
         total[g] = total[g] * keep + sum;
         top[g] = highest;
-    }
-    for (int64_t t = 0; t < run->tokens; t++) {
-        for (int64_t g = 0; g < run->groups; g++) {
-            const lanes weight = all_lanes(scores[g * RUN + t]);
-            for (int64_t i = 0; i < value_width; i += LANES) {
-                float *place = mixed + g * value_padded + i;
-                lanes value = load_typed(run->values, type, t * run->stride + g * value_width + i);
-                store_lanes(place, MULTIPLY_ADD(weight, value, load_lanes(place)));
-            }
+        int64_t i = 0;
+        for (; i + STRIP * LANES <= value_width; i += STRIP * LANES) {
+            mix_strip(run, type, g * value_width + i, own, keep, STRIP,
+                      mixed + g * value_padded + i);
+        }
+        for (; i < value_width; i += LANES) {
+            mix_strip(run, type, g * value_width + i, own, keep, 1, mixed + g * value_padded + i);
         }
     }
 }

@@ -12,17 +12,20 @@ typedef __m512 lanes;
 #define LANES 16
 #define MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define ALL_LANES(x) _mm512_set1_ps(x)
+#define WIDEN(x) (words)_mm512_cvtepu16_epi32((__m256i)(x))
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 typedef __m256 lanes;
 #define LANES 8
 #define MULTIPLY_ADD(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define ALL_LANES(x) _mm256_set1_ps(x)
+#define WIDEN(x) (words)_mm256_cvtepu16_epi32((__m128i)(x))
 #else
 typedef float lanes __attribute__((vector_size(16)));
 #define LANES 4
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #define ALL_LANES(x) ((lanes){x, x, x, x})
+#define WIDEN(x) __builtin_convertvector(x, words)
 #endif
 
 typedef uint32_t words __attribute__((vector_size(4 * LANES)));
@@ -37,7 +40,7 @@ static inline lanes load_lanes(const float *x) {
 static inline lanes load_halves(const uint16_t *x) {
     halfwords value;
     memcpy(&value, x, sizeof value);
-    return (lanes)(__builtin_convertvector(value, words) << 16);
+    return (lanes)(WIDEN(value) << 16);
 }
 
 static inline void store_lanes(float *x, lanes value) { memcpy(x, &value, sizeof value); }
