@@ -160,6 +160,13 @@ def test_cells():
         row.text("a", "e")
     with pytest.raises(InputError, match="Row 3 has nothing"):
         row.texts("a")
+    for empty in ([], "[]"):
+        with pytest.raises(InputError, match="Row 2 has nothing in the column a"):
+            Row(2, {"a": empty}).texts("a")
+    assert [Row(1, {"n": n}).whole("n", 7) for n in (3, "2", "2.0", 0, None)] == [3, 2, 2, 0, 7]
+    for strange in ("two", "1.5", "inf", [1], {}):
+        with pytest.raises(InputError, match="no whole number in the column n"):
+            Row(1, {"n": strange}).whole("n", 7)
     hostile = "[__import__('os').abort()]"
     assert Row(1, {"a": hostile}).texts("a") == (hostile,)
     assert Row(1, {"a": "[1, 2]"}).texts("a") == ("1", "2")

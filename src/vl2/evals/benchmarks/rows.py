@@ -58,11 +58,33 @@ class Row:
         return re.sub(rf"{re.escape(IMAGE_TOKEN)}\n?", "", self.text(*names)).strip()
 
     def texts(self, *names: str) -> tuple[str, ...]:
-        """Texts of a column that holds a list, a list written as text, or one text."""
+        """Texts of a column that holds a list, a list written as text, or one text.
+
+        Raises:
+            InputError: none of the columns has anything in it, or the list is empty.
+        """
         value = self.find(*names)
-        if value is None:
+        texts = () if value is None else tuple(str(item) for item in as_list(value))
+        if not texts:
             raise InputError(f"Row {self.number} has nothing in the column {' or '.join(names)}.")
-        return tuple(str(item) for item in as_list(value))
+        return texts
+
+    def whole(self, name: str, default: int) -> int:
+        """The whole number in a column; files of numbers with gaps write `2.0`.
+
+        Raises:
+            InputError: something else is there.
+        """
+        value = self.find(name)
+        try:
+            number = float(default if value is None else value)
+            if not number.is_integer():
+                raise ValueError
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"Row {self.number} has no whole number in the column {name}: {str(value)[:40]!r}."
+            ) from error
+        return int(number)
 
 
 def as_list(value: Any) -> list[Any]:  # noqa: ANN401

@@ -84,7 +84,7 @@ def ask_mathvista(row: Row) -> list[Question]:
         "question_type": str(row.find("question_type") or "free_form"),
         "answer_type": str(row.find("answer_type") or "text"),
         "choices": [str(choice) for choice in as_list(choices)] if choices is not None else [],
-        "precision": int(float(row.find("precision") or 1)),
+        "precision": row.whole("precision", 1),
     }
     question = row.question("query", "question")
     category = str(row.find("task") or "")
