@@ -235,6 +235,14 @@ def test_an_index_that_cannot_be_added_to_is_told_before_anything_is_read(
     assert set(results(out)) == {"sign.png"}
 
 
+def test_notes_stand_in_lines_of_their_own_beside_the_progress(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
+    with reading._progress(1, quiet=False):
+        terminal.note("something else.")
+    shown = capsys.readouterr().err
+    assert re.search(r"\x1b\[2Kvl2: something else\.\n", shown)
+
+
 def test_files_are_counted_while_they_are_looked_at(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
     with reading._counting("looking at", "files", 3, quiet=False) as on_file:

@@ -101,6 +101,28 @@ def test_large_runs_are_shown_in_part(report, monkeypatch):
     assert text.count("<section") == 1
 
 
+def test_of_a_large_document_the_first_pages_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "MAX_PAGES", 3)
+    monkeypatch.setattr(writing, "MAX_LOST", 1)
+    for name, broken in (("a.pdf", 0), ("b.pdf", 3)):
+        data = pdf(*[["page"]] * 5)
+        for number in range(broken):
+            data = data.replace(
+                f"{4 + 2 * number} 0 obj\n<< /Type /Page /".encode(), b"9 0 obj\n", 1
+            )
+        (tmp_path / name).write_bytes(data)
+    for name in ("a.pdf", "b.pdf"):
+        out = tmp_path / f"out {name}"
+        write_index(out, read_all([tmp_path / name], out, StubReader(), settings_of()))
+    whole, lost = (
+        write_report(tmp_path / f"out {name}").read_text(encoding="utf-8")
+        for name in ("a.pdf", "b.pdf")
+    )
+    assert (whole.count("<article"), whole.count("2 more pages are in result.json")) == (3, 1)
+    assert lost.count("<article") == 1
+    assert "2 more pages could not be read" in lost
+
+
 def test_files_with_the_same_content_are_shown_together_by_all_their_names(tmp_path):
     paths = [tmp_path / f"{name}.pdf" for name in ("first", "second")]
     for path in paths:

@@ -35,7 +35,8 @@ _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) 
 
 def note(sentence: str) -> None:
     """Tell the user something that is not part of the answer."""
-    typer.echo(f"vl2: {sentence}", err=True)
+    # Where a progress line is shown, it is `sys.stderr` that puts words above it.
+    typer.echo(f"vl2: {sentence}", file=sys.stderr)
 
 
 def hush() -> None:

@@ -25,6 +25,9 @@ REPORT = "report.html"
 MAX_PAGES = 3000
 """Pages that the report shows; more would be slow to open. The rest is in the index."""
 
+MAX_LOST = 20
+"""Pages of a document that are shown though they could not be read."""
+
 
 def write_report(out: Path) -> Path:
     """Write the report of everything that a folder's index lists; returns its file."""
@@ -53,14 +56,14 @@ def _rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Documents until there are enough pages; those with the same content together."""
+    """Documents until there are enough pages, at least one; those of one content together."""
     alike: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         alike.setdefault(row["folder"] or f"/{row['path']}", []).append(row)
     pages = 0
     for group in alike.values():
-        pages += max(group[0]["read"], 1)
-        if pages > MAX_PAGES:
+        before, pages = pages, pages + max(group[0]["read"], 1)
+        if before and pages > MAX_PAGES:
             return
         yield group
 
@@ -129,9 +132,21 @@ def _section(out: Path, number: int, group: list[dict[str, Any]]) -> Iterator[st
     yield f' <a href="{folder}/{RESULT}">{RESULT}</a></p>{error}'
     if len(result["pages"]) > 1 and isinstance(result.get("fields"), dict):
         yield f"<div class=whole><h3>Fields of the document</h3>{values(result['fields'])}</div>"
-    for page in result["pages"]:
-        yield sheet(page, folder, f"d{number}p{page['page']}")
+    yield from _sheets(result["pages"], folder, number)
     yield "</section>"
+
+
+def _sheets(pages: list[dict[str, Any]], folder: str, number: int) -> Iterator[str]:
+    """Pages of a document; of those that could not be read only the first ones."""
+    lost = 0
+    for page in pages[:MAX_PAGES]:
+        lost += page["error"] is not None
+        if page["error"] is None or lost <= MAX_LOST:
+            yield sheet(page, folder, f"d{number}p{page['page']}")
+    if lost > MAX_LOST:
+        yield f"<p class=bad>{lost - MAX_LOST} more pages could not be read; {RESULT} has them.</p>"
+    if len(pages) > MAX_PAGES:
+        yield f"<p>{len(pages) - MAX_PAGES} more pages are in {RESULT}.</p>"
 
 
 def _is_result(value: Any) -> bool:  # noqa: ANN401 - any JSON value
