@@ -89,6 +89,13 @@ def test_json_lines(write_json):
     assert sizes(read_rows(write_json("x.jsonl", rows), IMAGES)) == [[(97, 61)], [(97, 61)]]
 
 
+def test_escaped_pairs_are_whole_characters(write_json, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(r'{"image": "97x61.png", "question": "\ud83d\ude00?"}')
+    (row,) = read_rows(path, IMAGES)
+    assert row.question("question") == "😀?"
+
+
 def test_coco(write_json):
     held = {
         "images": [{"id": 4, "file_name": WIDE, "caption": "of the picture"}],
@@ -118,6 +125,8 @@ def test_refs_apart_from_boxes_are_told_how_to_join(write_json):
         ("x.json", '"x"', "holds no list of rows"),
         ("x.json", "[1]", "no object with named values"),
         ("x.jsonl", "[]\n", "no object with named values"),
+        ("x.json", r'[{"question": "\ud800"}]', "surrogates not allowed"),
+        ("x.jsonl", '{"question": "?"}\n{"question": "\\udC00"}', "surrogates not allowed"),
         ("x.jsonl", "x\n", "is not JSON, line by line"),
         ("x.tsv", b"a\n\xff", "is not a TSV in UTF-8"),
         ("x.parquet", "x", "is not a whole parquet file"),

@@ -6,6 +6,7 @@ import csv
 import importlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ MAX_CELL = 256 * 2**20
 MAX_JSON = 2 * 2**30
 _LONGEST_REFERENCE = 64
 _PARQUET_ROWS = 16
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 JOINED = (
     "join them, one row a box with file_name, bbox (left, top, width, height), sentences (a list) "
@@ -113,12 +115,24 @@ def _parquet(path: Path) -> Iterator[Values]:
         raise InputError(f"{str(path)!r} is not a whole parquet file ({error}).") from error
 
 
+def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON whose texts can be written again.
+
+    Raises:
+        ValueError: it is no JSON, or holds half characters, which no model and no file takes.
+    """
+    held = json.loads(text)
+    if _HALF.search(text):  # most are halves of a pair, which is one character
+        json.dumps(held, ensure_ascii=False).encode()
+    return held
+
+
 def _json_lines(path: Path) -> Iterator[Values]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield _row(json.loads(line), f"{str(path)!r}, line {number},")
+                    yield _row(_parsed(line), f"{str(path)!r}, line {number},")
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{str(path)!r} is not JSON, line by line ({error}).") from error
 
@@ -127,7 +141,7 @@ def _json(path: Path) -> Iterator[Values]:
     if path.stat().st_size > MAX_JSON:
         raise InputError(f"{str(path)!r} has more than 2 GiB: write it as JSON lines.")
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = _parsed(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{str(path)!r} is not JSON ({error}).") from error
     if isinstance(held, dict) and "refs" in held:

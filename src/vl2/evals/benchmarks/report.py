@@ -54,7 +54,7 @@ def write_report(
             f"</main><script>{SCRIPT}</script>",
         )
     )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # names of files
 
 
 def _safe(text: object) -> str:
