@@ -90,7 +90,11 @@ def test_an_index_that_leads_elsewhere(folder, name):
         ("num_hidden_layers", 10**9, "at most 1000: 1000000000"),
         ("num_hidden_layers", 0, "at least 1"),
         ("vocab_size", 10**12, "at most 16777216"),
-        ("n_routed_experts", 10**9, "of which there may be 4096"),
+        ("n_routed_experts", 10**9, "n_routed_experts must be at most 16777216"),
+        ("n_routed_experts", 5000, "of which there may be 4096"),
+        ("kv_lora_rank", 2**63, "kv_lora_rank must be at most 16777216"),
+        ("n_shared_experts", 2**63, "n_shared_experts must be at most 16777216"),
+        ("torch_dtype", 1e308, "torch_dtype must be a name such as bfloat16"),
     ],
 )
 def test_counts_that_no_model_has(folder, name, count, told):

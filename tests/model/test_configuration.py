@@ -127,6 +127,7 @@ def test_golden_configs_load(variant):
         ("language_config", {"rope_scaling": {"type": "yarn", "factor": 4.0}}, "rope_scaling"),
         ("projector_config", {"projector_type": "linear"}, "projector_type 'linear' is not"),
         ("projector_config", {"depth": 1}, "depth must be at least 2, not 1"),
+        ("projector_config", {"depth": 10**9}, "depth must be at most 1000"),
         ("projector_config", {"downsample_ratio": 0}, "downsample_ratio must be at least 1: 0"),
         ("vision_config", {"heads": 0}, "vision_config: heads must be at least 1: 0"),
         ("vision_config", {"patch_size": 0}, "patch_size must be at least 1: 0"),

@@ -3,6 +3,7 @@
 import difflib
 from typing import Any, ClassVar
 
+import torch
 from transformers import GenerationConfig, PreTrainedConfig
 
 from vl2.errors import CheckpointError
@@ -76,15 +77,26 @@ class OfficialConfig(PreTrainedConfig):
         unused = (_LEGACY_KEYS | self.ignored_keys | {"auto_map"}) - self._field_names()
         kwargs = {key: value for key, value in kwargs.items() if key not in unused}
         self._refuse_unknown(kwargs)
-        for name in self.counts:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise CheckpointError(f"{self.base_config_key}: {name} must be at least 1: {value}")
-            most = _MOST_LAYERS if name.endswith("layers") else _MOST
-            if value is not None and value > most:
-                told = f"{self.base_config_key}: {name} must be at most {most}: {value}"
-                raise CheckpointError(told)
+        self._refuse_numbers()
+        for name in ("dtype", "torch_dtype"):
+            stated = kwargs.get(name, getattr(self, name, None))
+            if not isinstance(stated, (str, torch.dtype, type(None))):
+                where = self.base_config_key or "the configuration"
+                raise CheckpointError(f"{where}: {name} must be a name such as bfloat16: {stated}")
         super().__post_init__(**kwargs)
+
+    def _refuse_numbers(self) -> None:
+        """Refuse counts below 1, and whole numbers that no model has."""
+        where = self.base_config_key or "the configuration"
+        for name in sorted(self._field_names() | set(self.counts)):
+            value = getattr(self, name, None)
+            if not isinstance(value, int):
+                continue
+            if name in self.counts and value < 1:
+                raise CheckpointError(f"{where}: {name} must be at least 1: {value}")
+            most = _MOST_LAYERS if name.endswith(("layers", "depth")) else _MOST
+            if value > most:
+                raise CheckpointError(f"{where}: {name} must be at most {most}: {value}")
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         unknown = sorted(key for key in kwargs if key not in _LIBRARY_KEYS)
