@@ -63,3 +63,13 @@ def test_scores_are_kept_task_by_task(measured, tmp_path, capsys):
     assert "all local tiles: name another file" in capsys.readouterr().err
     assert cli.main(words) == 0
     assert "100.0 %" in capsys.readouterr().out
+
+
+def test_scores_fit_into_80_columns(measured, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    tasks = ("grounded_caption", "chart_difference")
+    assert cli.main(["eval", "synth", *(word for t in tasks for word in ("--only", t))]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    for task in tasks:
+        assert [row.split()[1:7:2] for row in rows if task in row] == [[task, "500", "500"]]
+    assert not any("…" in row for row in rows)

@@ -111,9 +111,10 @@ def _write(out: Path | None, asked: Asked, scores: dict[str, dict]) -> None:
 
 def _show(scores: list[dict]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("task", "right", "asked", "accuracy", "95 % interval", "characters wrong")
+    whole = ("task", "right", "asked", "accuracy", "95 % interval")  # in 80 columns
+    table = Table(*(Column(name, no_wrap=True) for name in whole), "characters wrong")
     for score in scores:
         error = score["character_error"]
         table.add_row(
@@ -121,7 +122,7 @@ def _show(scores: list[dict]) -> None:
             str(score["right"]),
             str(score["asked"]),
             f"{100 * score['accuracy']:.1f} %",
-            f"{100 * score['low']:.1f} to {100 * score['high']:.1f} %",
+            f"{100 * score['low']:.1f} to {100 * score['high']:.1f}",
             "" if error is None else f"{100 * error:.1f} %",
         )
     Console().print(table)
