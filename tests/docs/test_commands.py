@@ -13,7 +13,9 @@ from vl2 import cli
 CONSOLE = {"console", "bash", "sh", "shell"}
 CONSOLE_BLOCKS = [b for page in PAGES for b in blocks(page) if b.language in CONSOLE]
 ASKING_VERBS = {"ask", "locate", "chat", "read", "eval"}
-OTHER_PROGRAMS = {"accelerate", "curl", "make", "pip", "git", "cd", "python", "source", "ray"}
+OTHER_PROGRAMS = {
+    *("accelerate", "cd", "curl", "git", "make", "pip", "python", "ray", "source", "torchrun"),
+}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
