@@ -237,7 +237,7 @@ def nginx_block(repository):
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_the_proxy_of_the_guide(repository, tmp_path):
-    """Two replicas share the requests; when one dies, the other answers all of them."""
+    """Two replicas share the requests; when one stops or dies, the other answers all of them."""
     proxy, *ports = (free_port() for _ in range(3))
     replicas = [replica(port) for port in ports]
     text = nginx_block(repository)
@@ -256,6 +256,8 @@ def test_the_proxy_of_the_guide(repository, tmp_path):
         try:
             wait_for(proxy, process)
             assert {post(proxy, {})["port"] for _ in range(8)} == set(ports)
+            replicas[0].status = 500  # as vLLM's answers while it finishes what was open
+            assert {post(proxy, {})["port"] for _ in range(8)} == {ports[1]}
             replicas[0].shutdown()
             replicas[0].server_close()
             assert {post(proxy, {})["port"] for _ in range(8)} == {ports[1]}
@@ -274,7 +276,7 @@ def replica(port):
             self.do_GET()
 
         def do_GET(self):
-            self.send_response(200)
+            self.send_response(server.status)
             self.end_headers()
             self.wfile.write(json.dumps({"port": port}).encode())
 
@@ -282,5 +284,6 @@ def replica(port):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.status = 200
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
