@@ -223,6 +223,8 @@ class Assistant:
 
 
 def _question(question: str) -> str:
+    if not isinstance(question, str):
+        raise InputError(f"A question must be a text, got {type(question).__name__}.")
     if not question.strip():
         raise InputError("The question is empty: ask something.")
     return question

@@ -46,9 +46,9 @@ def locate_question(phrase: str) -> str:
     """The question that makes the model point at something, as the original's README asks it.
 
     Raises:
-        InputError: the phrase is empty or holds a tag.
+        InputError: the phrase is empty or no text, or holds a tag.
     """
-    if not phrase.strip():
+    if not isinstance(phrase, str) or not phrase.strip():
         raise InputError("There is nothing to look for: name the thing to locate.")
     return f"{_reference(phrase.strip())}."
 

@@ -135,9 +135,15 @@ class Tiling:
         return max(self._as_grid(size).n_tiles - 1 for size in self.candidates)
 
     def limited(self, max_tiles: int | None) -> Tiling:
-        """The same rule with at most `max_tiles` local tiles; `None` leaves it as it is."""
+        """The same rule with at most `max_tiles` local tiles; `None` leaves it as it is.
+
+        Raises:
+            InputError: that is no number, or too few for any candidate.
+        """
         if max_tiles is None:
             return self
+        if not isinstance(max_tiles, int):
+            raise InputError(f"max_tiles must be a whole number, got {max_tiles!r}.")
         kept = tuple(s for s in self.candidates if self._as_grid(s).n_tiles - 1 <= max_tiles)
         if not kept:
             raise InputError(
