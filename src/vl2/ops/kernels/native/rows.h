@@ -174,42 +174,69 @@ static void normalise(const float *x, const float *weight, float eps, int64_t wi
     for (int64_t i = 0; i < width; i++) out[i] = weight[i] * (x[i] * factor);
 }
 
-static void dots(const void *rows, int type, int64_t count, int64_t stride, const float *x,
-                 int64_t width, float *out) {
+#define CHAINS 4 /* sums of one row: a single one would wait for itself */
+
+static inline __attribute__((always_inline)) void dots_typed(const char *rows, const int type,
+                                                             int64_t count, int64_t stride,
+                                                             const float *x, int64_t width,
+                                                             float *out) {
     for (int64_t row = 0; row < count; row++) {
-        const char *start = (const char *)rows + row * stride * type_size(type);
-        lanes left = all_lanes(0.0f), right = all_lanes(0.0f);
-        for (int64_t i = 0; i < width; i += 2 * LANES) {
-            left = MULTIPLY_ADD(load_some(start, type, i, width),
-                                load_some(x, FLOAT32, i, width), left);
-            if (i + LANES >= width) break;
-            right = MULTIPLY_ADD(load_some(start, type, i + LANES, width),
-                                 load_some(x, FLOAT32, i + LANES, width), right);
+        const char *start = rows + row * stride * type_size(type);
+        lanes sums[CHAINS];
+#pragma GCC unroll 4
+        for (int j = 0; j < CHAINS; j++) sums[j] = all_lanes(0.0f);
+        int64_t i = 0;
+        for (; i + CHAINS * LANES <= width; i += CHAINS * LANES) {
+#pragma GCC unroll 4
+            for (int j = 0; j < CHAINS; j++) {
+                lanes value = load_typed(start, type, i + j * LANES);
+                sums[j] = MULTIPLY_ADD(value, load_lanes(x + i + j * LANES), sums[j]);
+            }
         }
-        out[row] = sum_lanes(left + right);
+        for (; i < width; i += LANES) {
+            sums[0] = MULTIPLY_ADD(load_some(start, type, i, width),
+                                   load_some(x, FLOAT32, i, width), sums[0]);
+        }
+        out[row] = sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
 }
 
-#define BATCH 8 /* vectors that are summed together: a row is then read in long pieces */
+static void dots(const void *rows, int type, int64_t count, int64_t stride, const float *x,
+                 int64_t width, float *out) {
+    if (type == BFLOAT16) {
+        dots_typed(rows, BFLOAT16, count, stride, x, width, out);
+    } else {
+        dots_typed(rows, FLOAT32, count, stride, x, width, out);
+    }
+}
+
+#define BATCH (LANES == 16 ? 16 : 8) /* vectors summed together: a row is read in long pieces */
+#define EARLY 8 /* rows before a row is needed it is fetched, as a whole and not piece by piece */
 
 static inline __attribute__((always_inline)) void combine_typed(const char *rows, const int type,
                                                                 int64_t count, int64_t stride,
                                                                 const float *x, int64_t width,
                                                                 float *out) {
+    const int64_t bytes = width * type_size(type), next = stride * type_size(type);
     int64_t i = 0;
     for (; i + BATCH * LANES <= width; i += BATCH * LANES) {
         lanes sums[BATCH];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int j = 0; j < BATCH; j++) sums[j] = all_lanes(0.0f);
         for (int64_t row = 0; row < count; row++) {
             const lanes factor = all_lanes(x[row]);
-#pragma GCC unroll 8
+            if (i == 0 && row + EARLY < count) {
+                for (int64_t place = 0; place < bytes; place += 64) {
+                    __builtin_prefetch(rows + (row + EARLY) * next + place, 0, 2);
+                }
+            }
+#pragma GCC unroll 16
             for (int j = 0; j < BATCH; j++) {
                 lanes value = load_typed(rows, type, row * stride + i + j * LANES);
                 sums[j] = MULTIPLY_ADD(value, factor, sums[j]);
             }
         }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int j = 0; j < BATCH; j++) store_lanes(out + i + j * LANES, sums[j]);
     }
     for (; i < width; i += LANES) {
