@@ -5,14 +5,19 @@
 
 Prints milliseconds of a decode step, the part of it outside the model, tokens a second, and the
 time to the first token of a first and of a second question about one picture. Beside it stands
-transformers' `generate` on the same weights. `--cpu-time` counts the processor time of the thread,
-for machines that are busy with other things; keep it to one thread then (OMP_NUM_THREADS=1).
+transformers' `generate` on the same weights. `--out` keeps all of it as JSON. `--cpu-time` counts
+the processor time of the thread, for machines that are busy with other things; keep it to one
+thread then (OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import importlib.resources
+import json
+import os
+import platform
 import statistics
 import sys
 import time
@@ -126,25 +131,47 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    record = measure(given)
+    if given.out:
+        given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(given: argparse.Namespace) -> dict[str, object]:
+    """Measures, prints, and returns what was measured, in seconds."""
     bench = Bench(given, time.thread_time if given.cpu_time else time.perf_counter)
     prompt = bench.prompt("What is the total?")
+    record: dict[str, object] = {
+        "date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
+        "machine": {"system": platform.platform(), "processors": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "model": given.model,
+        "quantize": given.quantize,
+        "prompt_tokens": len(prompt),
+    }
     report(f"{given.model}, {torch.get_num_threads()} threads, a prompt of {len(prompt)} tokens")
     bench.steps(prompt, 1, 16)  # warm
+    rates = []
     for at_once in (1, given.at_once):
         whole, inside = bench.steps(prompt, at_once, given.tokens)
+        rates.append(
+            {"at_once": at_once, "step": whole, "model": inside, "per_second": at_once / whole}
+        )
         report(
             f"{at_once:3d} at once: {whole * 1e3:.2f} ms a step, {(whole - inside) * 1e3:.2f} ms "
             f"of it outside the model, {at_once / whole:.0f} tokens/s"
         )
+    record["steps"] = rates
     if not given.no_generate:
-        per_token = bench.generated(prompt, given.tokens)
+        per_token = record["generate_token"] = bench.generated(prompt, given.tokens)
         report(f"generate: {per_token * 1e3:.2f} ms a token")
-    first, second = bench.first_tokens()
+    first, second = record["first_tokens"] = bench.first_tokens()
     report(
         f"first token: {first * 1e3:.0f} ms, of a second question {second * 1e3:.0f} ms "
         f"({second / first:.0%})"
     )
+    return record
 
 
 if __name__ == "__main__":

@@ -140,3 +140,16 @@ def test_growth(repository, tmp_path, monkeypatch, capsys):
     assert two == 2 * one
     assert out.with_suffix(".png").stat().st_size > 5000
     assert "ms a token" in capsys.readouterr().out
+
+
+def test_engine(repository, tmp_path, monkeypatch, capsys):
+    engine = script(repository, "engine")
+    out = tmp_path / "result.json"
+    words = ["--at-once", "2", "--tokens", "3", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["engine.py", *words])
+    engine.main()
+    record = json.loads(out.read_text())
+    assert [rate["at_once"] for rate in record["steps"]] == [1, 2]
+    assert all(rate["model"] < rate["step"] for rate in record["steps"])
+    assert len(record["first_tokens"]) == 2
+    assert "2 at once" in capsys.readouterr().out

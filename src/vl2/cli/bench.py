@@ -46,15 +46,17 @@ def command(
     """
     from rich.console import Console
 
+    from vl2.engine.placement import choose_device
     from vl2.evals.speed.machine import measure_machine
     from vl2.evals.speed.measure import measure
     from vl2.quantization.packing import pack
 
     terminal.hush()
-    with Console(stderr=True).status("loading") as status:
+    with Console(stderr=True).status("measuring the machine") as status:
+        # Before the model is there: what is read to measure memory needs room beside it.
+        machine = measure_machine(choose_device(device))
+        status.update("loading")
         loaded, processor = _load(model, random, quantize, device, dtype)
-        status.update("measuring the machine")
-        machine = measure_machine(loaded.device)
         report = measure(
             pack(loaded),
             processor,
