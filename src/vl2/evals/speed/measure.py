@@ -155,7 +155,7 @@ class _Bench:
         self, model: DeepseekVLV2ForCausalLM, processor: DeepseekVLV2Processor, answer: int
     ) -> None:
         context = model.config.language_config.max_position_embeddings
-        limits = Limits(cache_tokens=2 * context, picture_bytes=0)
+        limits = Limits(cache_tokens=context, picture_bytes=0)  # one at a time
         self._core = Core(model, processor, limits)
         self._core.ends.clear()  # an answer is as long as it was asked to be
         self._core.settle()
