@@ -38,6 +38,7 @@ class Peer:
         words += ["--shape", options.shape, "--prompt", str(options.prompt)]
         words += ["--answer", str(options.answer), "--work", str(options.work)]
         words += ["--variant", variant] if variant else []
+        words += ["--experts", str(options.experts)] if options.experts else []
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
         self.rates: dict[str, list[float]] = {}
@@ -149,6 +150,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--answer", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
+        "--experts",
+        type=int,
+        help="so many routed experts a layer, where memory is short: a token reads as many as ever",
+    )
+    parser.add_argument(
         "--apart", action="store_true", help="one after the other, where memory is short"
     )
     parser.add_argument(
@@ -175,6 +181,7 @@ def _record(peers: list[Peer], options: argparse.Namespace) -> dict:
             "threads": os.environ.get("OMP_NUM_THREADS"),
         },
         "shape": options.shape,
+        "experts": options.experts,
         "in_turns": not options.apart,
         "prompt": options.prompt,
         "answer": options.answer,
@@ -233,9 +240,10 @@ def draw(record: dict, path: Path) -> None:
         axis.margins(x=0.15)
         axis.spines[["top", "right"]].set_visible(False)
     threads = record["machine"]["threads"]
+    some = f" with {record['experts']} experts a layer" if record["experts"] else ""
     figure.suptitle(
-        f"shape of {record['shape']}, prompt of {record['prompt']} tokens, {threads} threads, "
-        f"{record['date']}",
+        f"shape of {record['shape']}{some}, prompt of {record['prompt']} tokens, "
+        f"{threads} threads, {record['date']}",
         fontsize=10,
     )
     figure.tight_layout()

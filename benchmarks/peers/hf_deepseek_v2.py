@@ -33,7 +33,7 @@ def prepare(options: Options) -> tuple[dict[str, object], Work]:
     config = DeepseekV2Config(
         **shape,
         num_key_value_heads=shape["num_attention_heads"],
-        n_routed_experts=64,
+        n_routed_experts=options.experts or 64,
         n_shared_experts=2,
         num_experts_per_tok=6,
         first_k_dense_replace=1,

@@ -146,8 +146,10 @@ def write(path: Path, shape: dict, variant: str) -> None:
 
 def prepare(options: Options) -> tuple[dict[str, object], Work]:
     """Loads the file, written first if need be."""
-    shape = _SHAPES[options.shape]
-    path = options.work / f"{options.shape}-{options.variant}.gguf"
+    shape = dict(_SHAPES[options.shape])
+    some = "" if options.experts is None else f"-{options.experts}-experts"
+    shape["experts"] = options.experts or shape["experts"]
+    path = options.work / f"{options.shape}{some}-{options.variant}.gguf"
     if not path.is_file():
         write(path, shape, options.variant)
     llama_cpp.llama_backend_init()

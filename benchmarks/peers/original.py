@@ -59,7 +59,8 @@ def prepare(options: Options) -> tuple[dict[str, object], Work]:
     from deepseek_vl2.models.modeling_deepseek import DeepseekV2ForCausalLM
 
     torch.set_num_threads(options.threads)
-    config = DeepseekV2Config(**_SHARED, **_SHAPES[options.shape])
+    fewer = {"n_routed_experts": options.experts} if options.experts else {}
+    config = DeepseekV2Config(**{**_SHARED, **fewer}, **_SHAPES[options.shape])
     config._attn_implementation = "eager"
     torch.set_default_dtype(getattr(torch, options.variant))
     model = DeepseekV2ForCausalLM(config).eval()

@@ -38,9 +38,11 @@ def prepare(options: Options) -> tuple[dict[str, object], Work]:
     if options.variant.endswith("-torch"):
         os.environ[VARIABLE] = "off"
     config = released_config(options.shape)
+    language = config.language_config
+    language.n_routed_experts = options.experts or language.n_routed_experts
     processor = processor_for(config)
     model = pack(random_model(config, torch.bfloat16, _PLANS[options.variant]))
-    context = config.language_config.max_position_embeddings
+    context = language.max_position_embeddings
     core = Core(model, processor, Limits(cache_tokens=context, picture_bytes=0))
     core.ends.clear()
     core.settle()

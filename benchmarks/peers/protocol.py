@@ -25,6 +25,7 @@ class Options:
         answer: tokens that are generated after it.
         work: folder for files that are worth keeping between runs.
         threads: threads to compute with.
+        experts: routed experts of a layer, where memory is too short for those of the shape.
     """
 
     shape: str
@@ -33,6 +34,7 @@ class Options:
     answer: int
     work: Path
     threads: int
+    experts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def _options() -> Options:
     parser.add_argument("--prompt", type=int, default=600)
     parser.add_argument("--answer", type=int, default=64)
     parser.add_argument("--work", type=Path, default=Path("peers-work"))
+    parser.add_argument("--experts", type=int)
     given = parser.parse_args()
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     given.work.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,10 @@ def prepare(options: Options) -> tuple[dict[str, object], Work]:
     from vl2.plugins.vllm import register
 
     register()
-    folder = options.work / f"vllm-{options.shape}"
+    folder = options.work / f"vllm-{options.shape}-{options.experts or 'all'}"
     config = released_config(options.shape)
+    language = config.language_config
+    language.n_routed_experts = options.experts or language.n_routed_experts
     processor_for(config).save_pretrained(folder)
     config.architectures = ["DeepseekVLV2ForCausalLM"]
     config.save_pretrained(folder)
