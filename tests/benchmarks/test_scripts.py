@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -153,3 +154,18 @@ def test_engine(repository, tmp_path, monkeypatch, capsys):
     assert all(rate["model"] < rate["step"] for rate in record["steps"])
     assert len(record["first_tokens"]) == 2
     assert "2 at once" in capsys.readouterr().out
+
+
+def test_the_card_of_nano_says_what_was_measured(repository, tmp_path, monkeypatch, capsys):
+    report = script(repository, "nano_report")
+    for log in (repository / "docs" / "nano").glob("*.jsonl"):
+        shutil.copy(log, tmp_path)
+    monkeypatch.setattr(report, "DRAWN", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nano_report.py"])
+    report.main()
+    assert {file.name for file in tmp_path.glob("*.png")} == {
+        file.name for file in (repository / "docs" / "nano").glob("*.png")
+    }
+    card = (repository / "src" / "vl2" / "assets" / "nano" / "README.md").read_text("utf-8")
+    for line in capsys.readouterr().out.splitlines():
+        assert line in card
