@@ -9,12 +9,15 @@ from model_inputs import close, mini_config
 from torch import nn
 
 from vl2.model.layers import DeepseekVLV2Experts, DeepseekVLV2MLP, DeepseekVLV2MoE
+from vl2.model.vision import DeepseekVLV2VisionMLP
 from vl2.ops.groupwise import Scheme
+from vl2.quantization import modules
 from vl2.quantization.modules import (
     QuantisedExperts,
     QuantisedLinear,
     QuantisedMLP,
     QuantisedMoE,
+    QuantisedVisionMLP,
 )
 
 # Activations are rounded to 8 bits by the kernels, and not by torch.
@@ -85,6 +88,18 @@ def test_mlp(computed_by, tokens):
     made = quantised_mlp(mlp, Scheme(4))
     x = torch.randn(1, tokens, 32)
     close(made(x), mlp(x), TOLERANCE[computed_by])
+
+
+def test_vision_mlp_in_pieces(computed_by, monkeypatch):
+    mlp = randomise(DeepseekVLV2VisionMLP(mini_config("small").vision_config))
+    plain = copy.deepcopy(mlp)
+    for name in ("fc1", "fc2"):
+        setattr(mlp, name, quantised_linear(getattr(plain, name), Scheme(8)))
+    made, x = QuantisedVisionMLP(mlp), torch.randn(2, 7, plain.fc1.in_features)
+    whole = made(x)
+    close(whole, plain(x), TOLERANCE[computed_by])
+    monkeypatch.setattr(modules, "_PIECE", 4)  # some pieces hold patches of both tiles
+    assert torch.allclose(made(x), whole, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("inner", [16, 40])

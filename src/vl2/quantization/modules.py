@@ -22,6 +22,11 @@ from vl2.ops.kernels import products
 from vl2.ops.kernels.library import TYPES, library
 from vl2.ops.kernels.products import Experts, Weight
 
+_PIECE = 1024
+"""Patches whose wide activations exist at a time: a tile's or two, not those of all tiles.
+
+Of blocks of 25 MB, glibc would take a new one in each layer and give none back."""
+
 
 def kernels_for(x: torch.Tensor) -> Any:  # noqa: ANN401 - a ctypes library
     """The compiled kernels if they can compute with `x`, else None."""
@@ -220,8 +225,12 @@ class QuantisedVisionMLP(nn.Module):
         kernels = kernels_for(x)
         if kernels is None:
             return self._apart(x)  # pyrefly: ignore[bad-argument-type] - it has the same parts
-        bias = self.fc1.exact_bias
-        return self.fc2(products.linear(kernels, x, self.fc1.seen, bias, gelu=True))
+        bias, rows = self.fc1.exact_bias, x.flatten(0, -2)
+        out = torch.empty_like(rows)
+        for piece, place in zip(rows.split(_PIECE), out.split(_PIECE), strict=True):
+            wide = products.linear(kernels, piece, self.fc1.seen, bias, gelu=True)
+            place.copy_(self.fc2(wide))
+        return out.view(x.shape)
 
 
 class QuantisedExperts(_Quantised):
