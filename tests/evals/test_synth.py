@@ -89,7 +89,8 @@ def test_an_unknown_evaluation_and_task_are_told(capsys):
 
 def scores_file(folder, **changes):
     score = TaskScore("word", 1, 2).as_dict()
-    record = {"model": "nano", "count": 2, "date": "2026-11-22", "scores": {"word": score}}
+    asked = {"model": "nano", "count": 2, "dtype": "auto", "max_tiles": None}
+    record = {**asked, "date": "2026-11-22", "scores": {"word": score}}
     path = folder / "scores.json"
     path.write_text(json.dumps({**record, **changes}), encoding="utf-8")
     return path
