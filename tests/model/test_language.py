@@ -1,6 +1,9 @@
 import pytest
 import torch
-from model_inputs import close, mini_model, mini_prompt
+from model_inputs import close, left_padded, mini_model, mini_prompt
+
+from vl2.errors import InputError
+from vl2.train.attention import use_cpu_training_attention
 
 VARIANTS = ("tiny", "small", "base")
 everywhere = pytest.mark.parametrize("variant", VARIANTS)
@@ -26,17 +29,77 @@ def test_experts_kernels_agree(variant):
 
 
 @everywhere
-def test_attention_weights_are_shown_on_request(variant):
+@pytest.mark.parametrize("kernels", ["eager", "sdpa"])
+def test_attention_weights_are_shown_on_request(variant, kernels):
     model = mini_model(variant)
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation(kernels)
     ids = torch.randint(6, 60, (2, 5))
     outputs = model(input_ids=ids, output_attentions=True)
     assert [tuple(weights.shape) for weights in outputs.attentions] == [(2, 4, 5, 5)] * 3
     assert (outputs.attentions[0].triu(1) == 0).all()
+    torch.testing.assert_close(outputs.attentions[2].sum(-1), torch.ones(2, 4, 5))
+    close(outputs.logits, model(input_ids=ids).logits, 1e-5)
     later = model(
         input_ids=ids[:, :1], past_key_values=outputs.past_key_values, output_attentions=True
     )
     assert [tuple(weights.shape) for weights in later.attentions] == [(2, 4, 1, 6)] * 3
+
+
+@everywhere
+def test_attention_weights_do_not_depend_on_the_kernels(variant):
+    model = mini_model(variant)
+    batch = left_padded([mini_prompt([(1, 1)]), mini_prompt([], words=4)])
+    shown = []
+    for kernels in ("eager", "sdpa"):
+        model.set_attn_implementation(kernels)
+        shown.append(torch.stack(model(**batch, output_attentions=True).attentions))
+    close(shown[1][:, :, :, -4:], shown[0][:, :, :, -4:], 1e-5)
+    assert (shown[0][:, 1, :, -4:, :-5] == 0).all(), "padding is seen"
+
+
+def test_generation_shows_attention_weights():
+    model, ids = mini_model("small"), torch.randint(6, 60, (1, 4))
+    for cache in ("dynamic", "static"):
+        shown = model.generate(
+            ids,
+            max_new_tokens=3,
+            min_new_tokens=3,
+            do_sample=False,
+            output_attentions=True,
+            return_dict_in_generate=True,
+            cache_implementation=cache,
+        )
+        assert [weights[0].shape[2] for weights in shown.attentions] == [4, 1, 1]
+
+
+def test_kernels_without_weights_are_refused_by_name():
+    model, ids = mini_model("small"), torch.randint(6, 60, (1, 4))
+    use_cpu_training_attention(model)
+    refusal = "'vl2_cpu_training' gives no attention weights; for output_attentions choose 'sdpa'"
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(InputError, match=refusal):
+        model(input_ids=ids, output_attentions=True)
+
+
+@pytest.mark.parametrize("part", ["the whole", "the language model"])
+def test_what_the_configuration_asks_for_is_shown(part):
+    model, ids = mini_model("small"), torch.randint(6, 60, (1, 4))
+    model.set_attn_implementation("eager")
+    config = model.config if part == "the whole" else model.config.language_config
+    config.output_attentions = config.output_hidden_states = True
+    outputs = model(input_ids=ids)
+    assert (len(outputs.attentions), len(outputs.hidden_states)) == (3, 4)
+    hidden = model(input_ids=ids, output_attentions=False, output_hidden_states=False)
+    assert hidden.attentions is None
+    assert hidden.hidden_states is None
+
+
+@everywhere
+def test_router_logits_are_shown_on_request(variant):
+    model, ids = mini_model(variant), torch.randint(6, 60, (2, 5))
+    outputs = model(input_ids=ids, output_router_logits=True)
+    assert [tuple(logits.shape) for logits in outputs.router_logits] == [(10, 6)] * 2
+    assert outputs.expert_load.sum(1).tolist() == [20, 20]
+    assert model(input_ids=ids).router_logits is None
 
 
 @everywhere

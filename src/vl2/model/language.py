@@ -30,7 +30,12 @@ from vl2.model.layers import (
 )
 from vl2.model.outputs import DeepseekVLV2ModelOutput
 from vl2.ops import mla, rope
-from vl2.ops.attention import eager_attention, faster_kernel, kernel_width
+from vl2.ops.attention import (
+    AttentionFunction,
+    eager_attention,
+    faster_kernel,
+    kernel_width,
+)
 
 # Implementations that the absorbed form may stand in for; other engines bring their own.
 _NATIVE_ATTENTION = ("eager", "sdpa")
@@ -73,6 +78,7 @@ class DeepseekVLV2Attention(nn.Module):
         position_embeddings: _Tables,
         attention_mask: torch.Tensor | None,
         past_key_values: Cache | None = None,
+        output_attentions: bool = False,
         **kwargs: Any,  # noqa: ANN401
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Maps `[b, t, d]` to `[b, t, d]` and, if the kernel gives them, the weights."""
@@ -80,8 +86,7 @@ class DeepseekVLV2Attention(nn.Module):
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
         implementation = self.config._attn_implementation or "eager"
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
-        attend = faster_kernel(attend, implementation, query, attention_mask)
+        attend = _kernel(implementation, query, attention_mask, output_attentions)
         mixed, weights = attend(
             self,
             query,
@@ -158,6 +163,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
         position_embeddings: _Tables,
         attention_mask: torch.Tensor | None,
         past_key_values: Cache | None = None,
+        output_attentions: bool = False,
         **kwargs: Any,  # noqa: ANN401
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Maps `[b, t, d]` to `[b, t, d]` and, if the kernel gives them, the weights."""
@@ -165,9 +171,8 @@ class DeepseekVLV2LatentAttention(nn.Module):
         if past_key_values is not None:
             kv_nope, k_rot = past_key_values.update(kv_nope, k_rot, self.layer_idx)
         implementation = self.config._attn_implementation or "eager"
-        if implementation in _NATIVE_ATTENTION and self._absorbs(
-            q_pass.shape[2], kv_nope.shape[2], attention_mask, kwargs
-        ):
+        native = implementation in _NATIVE_ATTENTION and not output_attentions
+        if native and self._absorbs(q_pass.shape[2], kv_nope.shape[2], attention_mask):
             latents = joined_latents(past_key_values, self.layer_idx, kv_nope, k_rot)
             weight = self.kv_b_proj.weight
             mixed = mla.absorbed_attention(
@@ -176,8 +181,7 @@ class DeepseekVLV2LatentAttention(nn.Module):
             return self.o_proj(mixed.flatten(2)), None
         key, value = self.expand_kv(kv_nope, k_rot)
         query = torch.cat((q_pass, q_rot), dim=-1)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
-        attend = faster_kernel(attend, implementation, query, attention_mask)
+        attend = _kernel(implementation, query, attention_mask, output_attentions)
         padding = kernel_width(attend, implementation, query, value) - value.shape[-1]
         mixed, weights = attend(
             self,
@@ -191,18 +195,24 @@ class DeepseekVLV2LatentAttention(nn.Module):
         )
         return self.o_proj(mixed[..., : self.dims.value].flatten(2)), weights
 
-    def _absorbs(
-        self, queries: int, cached: int, mask: torch.Tensor | None, kwargs: dict[str, Any]
-    ) -> bool:
+    def _absorbs(self, queries: int, cached: int, mask: torch.Tensor | None) -> bool:
         # Without a mask several queries are causal among themselves, which the kernels know and the
         # absorbed form does not.
-        shows_weights = kwargs.get("output_attentions", self.config.output_attentions)
         return (
             not self.training
-            and not shows_weights
             and (queries == 1 or mask is not None)
             and mla.absorption_pays(queries, cached, self.dims)
         )
+
+
+def _kernel(
+    implementation: str, query: torch.Tensor, mask: torch.Tensor | None, shows_weights: bool
+) -> AttentionFunction:
+    """The attention function to call; fused kernels never hold the weights they would show."""
+    if shows_weights and implementation in _NATIVE_ATTENTION:
+        return eager_attention
+    attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+    return faster_kernel(attend, implementation, query, mask)
 
 
 class DeepseekVLV2DecoderLayer(GradientCheckpointingLayer):
@@ -221,7 +231,12 @@ class DeepseekVLV2DecoderLayer(GradientCheckpointingLayer):
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
         """Maps `[b, t, d]` to `[b, t, d]`."""
-        attended, _ = self.self_attn(self.input_layernorm(hidden_states), **kwargs)
+        attended, weights = self.self_attn(self.input_layernorm(hidden_states), **kwargs)
+        if weights is None and kwargs.get("output_attentions"):
+            raise InputError(
+                f"attn_implementation {self.self_attn.config._attn_implementation!r} gives no "
+                "attention weights; for output_attentions choose 'sdpa' or 'eager'."
+            )
         hidden_states = hidden_states + attended
         return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
 
@@ -322,6 +337,7 @@ class DeepseekVLV2LanguageModel(DeepseekVLV2PreTrainedModel):
             hidden = hidden.to(torch.float32)
         for key in ("output_router_logits", "output_router_indices"):
             kwargs.pop(key, None)
+        kwargs.setdefault("output_attentions", self.config.output_attentions)
         for layer in self.layers:
             hidden = layer(
                 hidden,

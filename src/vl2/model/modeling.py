@@ -129,6 +129,9 @@ class DeepseekVLV2Model(DeepseekVLV2PreTrainedModel):
             inputs_embeds = place_rows(inputs_embeds, self.image_slots(input_ids), rows)
         elif input_ids is not None and self._starts(input_ids, past_key_values):
             refuse_slots(self.image_slots(input_ids))
+        for name in ("output_attentions", "output_hidden_states"):
+            if getattr(self.config, name):
+                kwargs.setdefault(name, getattr(self.config, name))
         if blank is not None:
             inputs_embeds = inputs_embeds + 0.0 * blank.sum().to(inputs_embeds.dtype)
         outputs = self.language_model(

@@ -15,7 +15,7 @@ class DeepseekVLV2ModelOutput(ModelOutput):
         last_hidden_state: `[b, t, d]`.
         past_key_values: the cache.
         hidden_states: input and output of every layer, on request.
-        attentions: attention weights of every layer, on request (eager attention only).
+        attentions: weights `[b, h, t, s]` of every layer's attention, on request.
         router_logits: per mixture layer float32 `[b * t, e]`, on request.
         router_indices: per mixture layer the chosen experts `[b * t, k]`, with the logits.
         image_hidden_states: rows of all images, `[rows, d]`.
