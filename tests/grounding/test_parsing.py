@@ -160,7 +160,15 @@ def test_hostile_text_takes_linear_time(text: str) -> None:
         ("<|ref|>a<|/ref|><|det|>[[1, 2, 3", "a"),
         ("<|ref|>a<|/ref|><|det|>[[1, 2, 3, 4]] and 5 more", "a and 5 more"),
         ("a < b and <|b", "a < b and <|b"),
-        ("half a tag <|re", "half a tag <|re"),
+        ("half a tag <|re", "half a tag "),
+        ("1 < 2, and 2 <", "1 < 2, and 2 <"),
+        ("<|ref|>dog<|/ref|> <", "dog <"),
+        ("<|ref|>a < b<", "a < b"),
+        ("<|ref|>dog<|", "dog"),
+        ("<|ref|>dog<|/re", "dog"),
+        ("<|ref|>dog<|/ref|><|d", "dog"),
+        ("<|ref|>dog<|/ref|><|det|>[[1, 2, 3, 4]]<", "dog"),
+        ("<|ref|>dog<|/ref|><|det|>[[1, 2, 3, 4]]<|/d", "dog"),
     ],
 )
 def test_strip(text: str, readable: str) -> None:
@@ -173,6 +181,16 @@ def test_stripping_in_pieces_is_stripping_the_whole(text: str, cuts: list[int]) 
     stripper = Stripper()
     pieces = [text[a:b] for a, b in itertools.pairwise(places)]
     assert "".join(map(stripper.feed, pieces)) + stripper.close() == strip(text)
+
+
+@given(
+    st.sampled_from(["", "<|ref|>dog", "<|ref|>dog<|/ref|><|det|>[["]),
+    st.text("ab|/> [],12"),
+    st.sampled_from(TAGS),
+    st.integers(2, 6),
+)
+def test_no_tag_cut_off_is_shown(start: str, text: str, tag: str, length: int) -> None:
+    assert strip(start + text + tag[:length]) == strip(start + text)
 
 
 def test_stripping_holds_back_no_more_than_a_tag() -> None:

@@ -85,12 +85,14 @@ def strip(text: str) -> str:
 class Stripper:
     """Takes tags and coordinates out of a text that arrives in pieces.
 
-    What the pieces give together is what `strip` gives for the whole text, wherever it is cut.
+    What the pieces give together is what `strip` gives for the whole text, wherever it is cut. A
+    tag of which the end of the text leaves only the beginning goes as well; `<` alone is part of
+    one only where a tag must still be closed.
     """
 
     def __init__(self) -> None:
         self._held = ""
-        self._in_list = False
+        self._in_label = self._in_list = False
         self._gap = False
 
     def feed(self, text: str) -> str:
@@ -101,13 +103,13 @@ class Stripper:
         return "".join(map(self._readable, TAG_PATTERN.split(text[: len(text) - keep])))
 
     def close(self) -> str:
-        """The text has ended; returns what was held back."""
+        """The text has ended; returns what was held back and is no tag cut off."""
         held, self._held = self._held, ""
-        return self._readable(held)
+        return "" if len(held) > 1 or self._in_label or self._in_list else held
 
     def _readable(self, piece: str) -> str:
         if piece in TAGS:
-            self._in_list = piece == DET_OPEN
+            self._in_label, self._in_list = piece == REF_OPEN, piece == DET_OPEN
             self._gap = False
             return ""
         if not self._in_list or not piece:
