@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from golden import VARIANTS, checkpoint
@@ -124,6 +126,28 @@ def test_golden_configs_load(variant):
         ("language_config", {"num_experts_per_tok": 65}, "65 does not fit n_routed_experts 64"),
         ("language_config", {"n_group": 7}, "64 is not a multiple of n_group 7"),
         ("language_config", {"kv_lora_rank": None}, "use_mla needs kv_lora_rank"),
+        (
+            "language_config",
+            {"rope_theta": math.nan},
+            "rope_theta must be a number from 1 to 1e+30",
+        ),
+        ("language_config", {"rope_theta": math.inf}, "rope_theta must be a number from 1"),
+        ("language_config", {"rope_theta": -1e4}, "to 1e+30: -10000.0"),
+        ("language_config", {"rope_theta": 0}, "to 1e+30: 0"),
+        ("language_config", {"rope_theta": 10**400}, "to 1e+30: 1000"),
+        ("language_config", {"rope_theta": "1e4"}, "to 1e+30: '1e4'"),
+        ("language_config", {"rope_theta": True}, "to 1e+30: True"),
+        ("language_config", {"rope_parameters": {"rope_theta": math.nan}}, "to 1e+30: nan"),
+        ("language_config", {"rope_scaling": {"rope_theta": -1.0}}, "to 1e+30: -1.0"),
+        (
+            "language_config",
+            {"rope_theta": 5e5, "rope_parameters": {"rope_theta": 1e4}},
+            "rope_theta 500000.0 differs from 10000.0 in the table of rotary parameters",
+        ),
+        ("language_config", {"rms_norm_eps": math.nan}, "rms_norm_eps must be a finite number"),
+        ("language_config", {"rms_norm_eps": -1e-6}, "rms_norm_eps must be from 0 to 1: -1e-06"),
+        ("language_config", {"routed_scaling_factor": math.inf}, "must be a finite number: inf"),
+        ("vision_config", {"mlp_ratio": math.inf}, "mlp_ratio must be a finite number: inf"),
         ("language_config", {"rope_scaling": {"type": "yarn", "factor": 4.0}}, "rope_scaling"),
         ("projector_config", {"projector_type": "linear"}, "projector_type 'linear' is not"),
         ("projector_config", {"depth": 1}, "depth must be at least 2, not 1"),

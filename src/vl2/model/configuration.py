@@ -18,6 +18,7 @@ from vl2.ops.mla import LatentDims
 from vl2.ops.router import Routing
 
 _MOST_EXPERTS = 2**12
+_MOST_THETA = 1e30
 
 
 @strict
@@ -140,6 +141,7 @@ class DeepseekVLV2LanguageConfig(OfficialConfig):
         "moe_layer_freq",
         "max_position_embeddings",
     )
+    shares = ("rms_norm_eps", "attention_dropout")
     base_model_tp_plan: ClassVar = {
         "layers.*.self_attn.q_proj": "colwise",
         "layers.*.self_attn.k_proj": "colwise",
@@ -212,6 +214,9 @@ class DeepseekVLV2LanguageConfig(OfficialConfig):
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads
+        _refuse_rope_theta(
+            kwargs.get("rope_theta"), kwargs.get("rope_scaling"), self.rope_parameters
+        )
         super().__post_init__(**kwargs)
 
     @property
@@ -396,6 +401,24 @@ def _sub_config(config_class: type[PreTrainedConfig], value: object) -> PreTrain
             f"{config_class.base_config_key} must be a table of keys, not {value!r}."
         )
     return config_class(**(value or {}))
+
+
+def _refuse_rope_theta(stated: object, *tables: object) -> None:
+    """Refuse a base that gives no frequencies, and two different ones."""
+    named = [table.get("rope_theta") for table in tables if isinstance(table, dict)]
+    values = [value for value in (stated, *named) if value is not None]
+    for value in values:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and 1 <= value <= _MOST_THETA):
+            raise CheckpointError(
+                f"language_config: rope_theta must be a number from 1 to {_MOST_THETA:g}: "
+                f"{value!r:.40}"
+            )
+    if len(set(values)) > 1:
+        raise CheckpointError(
+            f"language_config: rope_theta {values[0]} differs from {values[-1]} in the table of "
+            "rotary parameters; remove one of them."
+        )
 
 
 def config_from_dict(values: dict[str, Any]) -> DeepseekVLV2Config:

@@ -1,6 +1,7 @@
 """What the configurations share: which keys a file may hold, and how large counts may be."""
 
 import difflib
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -69,6 +70,8 @@ class OfficialConfig(PreTrainedConfig):
     ignored_keys: ClassVar[frozenset[str]] = frozenset()
     # Fields that must be at least 1 where they are set, or sizes below would divide by zero.
     counts: ClassVar[tuple[str, ...]] = ()
+    # Fields that must be from 0 to 1.
+    shares: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - JSON
         for alias, name in self.attribute_map.items():
@@ -77,7 +80,8 @@ class OfficialConfig(PreTrainedConfig):
         unused = (_LEGACY_KEYS | self.ignored_keys | {"auto_map"}) - self._field_names()
         kwargs = {key: value for key, value in kwargs.items() if key not in unused}
         self._refuse_unknown(kwargs)
-        self._refuse_numbers()
+        self._refuse_fractions()
+        self._refuse_counts()
         for name in ("dtype", "torch_dtype"):
             stated = kwargs.get(name, getattr(self, name, None))
             if not isinstance(stated, (str, torch.dtype, type(None))):
@@ -85,7 +89,17 @@ class OfficialConfig(PreTrainedConfig):
                 raise CheckpointError(f"{where}: {name} must be a name such as bfloat16: {stated}")
         super().__post_init__(**kwargs)
 
-    def _refuse_numbers(self) -> None:
+    def _refuse_fractions(self) -> None:
+        """Refuse what is no number, or infinite, or outside its range."""
+        where = self.base_config_key or "the configuration"
+        for name in sorted(self._field_names()):
+            value = getattr(self, name, None)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise CheckpointError(f"{where}: {name} must be a finite number: {value}")
+            if name in self.shares and isinstance(value, (int, float)) and not 0 <= value <= 1:
+                raise CheckpointError(f"{where}: {name} must be from 0 to 1: {value}")
+
+    def _refuse_counts(self) -> None:
         """Refuse counts below 1, and whole numbers that no model has."""
         where = self.base_config_key or "the configuration"
         for name in sorted(self._field_names() | set(self.counts)):
