@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from vl2.engine.refused_constraints import refuse_endless, refused, said
 from vl2.engine.sampling import JSON_SPACING
-from vl2.errors import EngineError, InputError, MissingExtraError
+from vl2.errors import EngineError, MissingExtraError
 
 ITEMS_IN_ROW = 2**15
 """Ways to go on that may be open at once: optional properties of an object make four each, and at
@@ -41,16 +42,16 @@ class Constraints:
             MissingExtraError: llguidance is not installed.
         """
         library = _library()
+        if kind == "json_schema":
+            refuse_endless(text)
         limits = library.LLParserLimits(max_items_in_row=ITEMS_IN_ROW)
         made = library.LLMatcher(self._vocabulary, grammar(kind, text), log_level=0, limits=limits)
         if made.is_error():
-            raise _refused(kind, made.get_error())
+            raise refused(kind, made.get_error())
         constraint = Constraint(made, self._words)
-        try:
-            # Some contradictions show only when the first token is asked for.
-            constraint.ask()
-        except EngineError as error:
-            raise _refused(kind, str(error)) from error
+        constraint.compute()  # some contradictions show only when the first token is asked for
+        if made.is_error():
+            raise refused(kind, made.get_error())
         return constraint
 
     @functools.cached_property
@@ -82,7 +83,7 @@ def grammar(kind: str, text: str) -> str:
     try:
         return compilers[kind](text)
     except ValueError as error:
-        raise _refused(kind, str(error)) from error
+        raise refused(kind, str(error)) from error
 
 
 class Constraint:
@@ -109,10 +110,14 @@ class Constraint:
         Raises:
             EngineError: none may, or the search took too long.
         """
+        self.compute()
+        self._check()
+
+    def compute(self) -> None:
+        """As `ask`, without a look at what came of it."""
         self._matcher.unsafe_compute_mask_ptr(
             self._mask.data_ptr(), self._mask.numel() * self._mask.element_size()
         )
-        self._check()
 
     def restrict(self, scores: torch.Tensor) -> None:
         """Set the scores `[v]` of all tokens that must not come next to minus infinity."""
@@ -127,8 +132,8 @@ class Constraint:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            reason = " ".join(self._matcher.get_error().split())[:300]
-            raise EngineError(f"The constraint of this answer cannot be followed: {reason}")
+            reason = said(self._matcher.get_error())
+            raise EngineError(f"The constraint of this answer cannot be followed: {reason}.")
 
 
 def _library() -> Any:  # noqa: ANN401 - an optional library
@@ -137,7 +142,3 @@ def _library() -> Any:  # noqa: ANN401 - an optional library
     except ImportError as error:
         raise MissingExtraError.for_extra("grammar", "An answer under a constraint") from error
     return llguidance
-
-
-def _refused(kind: str, reason: str) -> InputError:
-    return InputError(f"The {kind} cannot be understood: {' '.join(reason.split())[:300]}")
