@@ -48,7 +48,7 @@ def planned(errand, paths):
 def read_alone(errand, paths):
     """What one process makes of the documents."""
     reader = open_reader(errand.settings, errand.url, lambda: None)
-    with contextlib.closing(open_desk(errand, reader, lambda: None)) as desk:
+    with contextlib.closing(open_desk(errand, reader, lambda found, read: None)) as desk:
         return sorted_by_path(run(planned(errand, paths), desk.read, errand.parallel))
 
 

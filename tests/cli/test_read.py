@@ -9,7 +9,7 @@ import pytest
 from pdfs import encrypted, pdf
 
 import vl2
-from vl2.cli import main, reading, terminal
+from vl2.cli import main, pace, reading, terminal
 from vl2.documents.desk import DOCUMENTS
 from vl2.documents.files import held
 from vl2.documents.index import read_index
@@ -237,7 +237,7 @@ def test_an_index_that_cannot_be_added_to_is_told_before_anything_is_read(
 
 def test_notes_stand_in_lines_of_their_own_beside_the_progress(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
-    with reading._progress(1, quiet=False):
+    with pace.shown(1, quiet=False):
         terminal.note("something else.")
     shown = capsys.readouterr().err
     assert re.search(r"\x1b\[2Kvl2: something else\.\n", shown)
@@ -267,11 +267,26 @@ def test_two_runs_do_not_write_to_one_folder(papers, tmp_path, capsys):
 
 def test_progress_counts_pages_from_its_own_beginning(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
-    with reading._progress(1, quiet=False) as (on_page, _):
+    with pace.shown(1, quiet=False) as line:
         for _ in range(5):
-            on_page()
+            line.add(0, 1)
     speeds = re.findall(r"([\d.e+]+) pages a second", capsys.readouterr().err)
     assert float(speeds[-1]) > 1
+
+
+def test_one_long_document_shows_its_pages_and_the_time_left(nano, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
+    monkeypatch.setenv("COLUMNS", "120")
+    (tmp_path / "book.pdf").write_bytes(pdf(*[[f"page {number}"] for number in range(30)]))
+    monkeypatch.setattr(pace, "REFRESHES", 1000.0)
+    words = ["read", str(tmp_path / "book.pdf"), "-o", str(tmp_path / "out"), "--no-report"]
+    assert main(words) == 0
+    shown = capsys.readouterr().err
+    before = [int(page) for page in re.findall(r"(\d+) of 30 pages", shown)]
+    assert before == sorted(before)
+    assert any(0 < page < 30 for page in before), "pages are told while the document is read"
+    assert before[-1] == 30
+    assert "pages a second" in shown
 
 
 def test_what_is_wrong_with_a_document_stays_in_its_line(nano, tmp_path, capsys):

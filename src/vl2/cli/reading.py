@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vl2.cli import spreading, terminal
+from vl2.cli import pace, spreading, terminal
 from vl2.cli.wish import Wish
 from vl2.errors import InputError
 
@@ -88,8 +86,8 @@ def _read(wish: Wish) -> list[Outcome]:
             planned = plan(paths, settings, wish.out, again=wish.retry, on_file=on_file)
         if planned.jobs:
             _check_server(wish)
-            with _progress(len(planned.jobs), quiet=wish.quiet) as (on_page, on_document):
-                outcomes = spreading.work(wish, settings, planned, on_page, on_document)
+            with pace.shown(len(planned.jobs), quiet=wish.quiet) as line:
+                outcomes = spreading.work(wish, settings, planned, line)
         else:
             outcomes = run(planned, _not_called, 1)
         write_index(wish.out, outcomes)
@@ -165,42 +163,6 @@ def _make_folder(out: Path) -> None:
         raise InputError(
             f"{str(out)!r} cannot be a folder of results ({terminal.reason(error)}): name another."
         ) from error
-
-
-@contextlib.contextmanager
-def _progress(
-    count: int, *, quiet: bool
-) -> Iterator[tuple[Callable[[], None], Callable[[Outcome], None]]]:
-    """Documents done, pages a second, and the time that the rest will take."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    started, pages, lock = time.monotonic(), 0, threading.Lock()
-    columns = (
-        TextColumn("reading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("documents, {task.fields[speed]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as shown:
-        bar = shown.add_task("reading", total=count, speed="")
-
-        def on_page() -> None:
-            nonlocal pages
-            with lock:
-                pages += 1
-                speed = pages / max(time.monotonic() - started, 1e-3)
-            shown.update(bar, speed=f"{speed:.2g} pages a second")
-
-        yield on_page, lambda outcome: shown.advance(bar)
 
 
 @contextlib.contextmanager

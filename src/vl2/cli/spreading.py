@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vl2.cli import terminal
@@ -11,6 +10,7 @@ from vl2.cli.wish import Wish
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
+    from vl2.cli.pace import Line
     from vl2.documents.batch.errand import Errand
     from vl2.documents.readers import Reader
     from vl2.documents.results import Outcome
@@ -37,8 +37,7 @@ def work(
     wish: Wish,
     settings: Settings,
     planned: Plan,
-    on_page: Callable[[], None],
-    on_document: Callable[[Outcome], None],
+    line: Line,
 ) -> list[Outcome]:
     """Read what is to be read, by whoever was asked for."""
     from vl2.documents.run import gathered, run
@@ -47,20 +46,20 @@ def work(
     if wish.ray is not None:
         from vl2.documents.batch.cluster import read_on_cluster
 
-        finished = read_on_cluster(wish.ray, errand, planned.jobs, wish.workers, on_page)
+        finished = read_on_cluster(wish.ray, errand, planned.jobs, wish.workers, line.add)
         with contextlib.closing(finished):
-            return gathered(planned, finished, on_document)
+            return gathered(planned, finished, line.finish)
     if wish.workers is not None and wish.workers > 1:
         from vl2.documents.batch.pool import Pool
 
         workers = min(wish.workers, len(planned.jobs))
-        with contextlib.closing(Pool(errand, workers, on_page)) as pool:
-            return run(planned, pool.read, workers * wish.parallel, on_document)
+        with contextlib.closing(Pool(errand, workers, line.add)) as pool:
+            return run(planned, pool.read, workers * wish.parallel, line.finish)
     from vl2.documents.batch.errand import open_desk
 
     reader = _reader(wish, settings, planned)
-    with contextlib.closing(open_desk(errand, reader, on_page)) as desk:
-        return run(planned, desk.read, wish.parallel, on_document)
+    with contextlib.closing(open_desk(errand, reader, line.add)) as desk:
+        return run(planned, desk.read, wish.parallel, line.finish)
 
 
 def _reader(wish: Wish, settings: Settings, planned: Plan) -> Reader:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from vl2.documents import files
 from vl2.documents.copies import write_copy
@@ -68,8 +69,12 @@ class _Case:
     failures: list[VL2Error] = field(default_factory=list)
 
 
-def _nothing() -> None:
-    """What is done after a page if nobody counts."""
+Told: TypeAlias = Callable[[int, int], None]
+"""Told how many pages more have been found in a document that is opened, and how many are read."""
+
+
+def _nothing(found: int, read: int) -> None:
+    """What is done about pages if nobody counts."""
 
 
 class Desk:
@@ -83,7 +88,7 @@ class Desk:
         parallel: pages that the reader is asked about at once.
         renderers: processes that render pages.
         copies: whether to keep a small picture of each page, for the report.
-        on_page: called after each page, from any thread.
+        on_pages: called when a document is opened and after each page, from any thread.
     """
 
     def __init__(
@@ -95,10 +100,10 @@ class Desk:
         parallel: int = 8,
         renderers: int = 2,
         copies: bool = True,
-        on_page: Callable[[], None] = _nothing,
+        on_pages: Told = _nothing,
     ) -> None:
         self._reader, self._settings, self._out = reader, settings, out
-        self._limits, self._copies, self._on_page = limits or Limits(), copies, on_page
+        self._limits, self._copies, self._on_pages = limits or Limits(), copies, on_pages
         self._pool = ThreadPoolExecutor(parallel)
         # Pages wait for their turn as pictures; twice as many as are read keep the reader busy.
         self._room = Room(2 * parallel, PIXELS_HELD)
@@ -157,6 +162,7 @@ class Desk:
                 count = renderer.open(path, pdf=pdf)
                 chosen = self._settings.pages.of(count)
                 self._check_pages(count, chosen)
+                self._on_pages(len(chosen), 0)
                 waiting = self._submitted(_Case(place), chosen, renderer)
         except DocumentError as problem:
             return count, [], _sentence(problem)
@@ -195,7 +201,7 @@ class Desk:
                 kept = PageResult(number, error=f"not tried, after {lost} pages that were lost")
             if kept is not None:
                 waiting.append(_done(kept))
-                self._on_page()
+                self._on_pages(0, 1)
                 continue
             try:
                 sheet = renderer.page(number - 1, self._settings.dpi)
@@ -203,7 +209,7 @@ class Desk:
                 # Not kept for another time, when the machine may have more to give.
                 lost += isinstance(problem, LostPageError)
                 waiting.append(_done(PageResult(number, error=_sentence(problem))))
-                self._on_page()
+                self._on_pages(0, 1)
             else:
                 self._room.enter(sheet.pixels)
                 waiting.append(self._pool.submit(self._read, case, number, sheet))
@@ -230,7 +236,7 @@ class Desk:
 
     def _keep(self, case: _Case, page: PageResult) -> PageResult:
         files.write_json(_page_file(case.place, page.page), page.as_dict())
-        self._on_page()
+        self._on_pages(0, 1)
         return page
 
 

@@ -8,7 +8,7 @@ import pytest
 from batches import write_pictures
 
 from vl2.cli import main
-from vl2.documents.batch.cluster import check_address
+from vl2.documents.batch.cluster import Tally, check_address, tell
 from vl2.errors import InputError, MissingExtraError
 
 
@@ -62,3 +62,14 @@ def test_offline_refuses_a_cluster(ray, tmp_path, capsys):
     assert main([*words, "--ray", "auto"]) == 2
     assert "--offline forbids --ray" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_pages_that_were_counted_together_are_told_by_documents():
+    tally, told = Tally(), []
+    for found, read in ((5, 0), (0, 1), (2, 0), (0, 1), (0, 1)):
+        tally.add(found, read)
+    assert tally.total() == (2, 7, 3)
+    tell(lambda *pages: told.append(pages), *tally.total())
+    assert told == [(3, 0), (4, 0), (0, 3)]
+    tell(lambda *pages: told.append(pages), 0, 0, 0)
+    assert len(told) == 3

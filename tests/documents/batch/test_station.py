@@ -21,11 +21,12 @@ class Tally:
     """Counts as the actor of Ray does, whose methods have a method `remote`."""
 
     def __init__(self):
-        self.pages = 0
+        self.found, self.pages = [], 0
         self.add = self
 
-    def remote(self, pages):
-        self.pages += pages
+    def remote(self, found, read):
+        self.found += [found] if found else []
+        self.pages += read
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_block_is_read_as_by_one_process(tmp_path, server):
     station = station_of(errand, tally=tally)
     answers = call(station, planned(errand, papers).jobs)
     assert sorted(answer["outcome"]["read"] for answer in answers) == [1, 2, 3]
-    assert tally.pages == 6
+    assert (sorted(tally.found), tally.pages) == ([1, 2, 3], 6)
     (errand.out / MARK).unlink()
     assert contents(errand.out) == contents(alone.out)
     # A block that was lost and comes again is not read again.

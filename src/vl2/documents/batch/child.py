@@ -34,7 +34,7 @@ def main() -> None:
         device = device_of(errand.device, int(sys.argv[1]), _gpus())
         errand = replace(errand, device=device)
     try:
-        with opened(errand, lambda: say({"page": True})) as desk:
+        with opened(errand, lambda *pages: say({"pages": pages})) as desk:
             say({"ready": True})
             _serve(desk, errand.parallel, say)
     except VL2Error as error:

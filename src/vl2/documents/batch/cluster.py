@@ -19,7 +19,7 @@ import secrets
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from vl2.documents import files
 from vl2.documents.batch.errand import Errand, job_as_dict, outcome_from_dict
 from vl2.documents.batch.rounds import Share, in_rounds, share_of
 from vl2.documents.batch.station import JOB, SAID, Station
-from vl2.documents.desk import DOCUMENTS, Job
+from vl2.documents.desk import DOCUMENTS, Job, Told
 from vl2.documents.results import RESULT, Outcome
 from vl2.documents.settings import FORMAT
 from vl2.errors import EngineError, InputError, MissingExtraError
@@ -71,7 +71,7 @@ def read_on_cluster(
     errand: Errand,
     jobs: Sequence[Job],
     workers: int | None,
-    on_page: Callable[[], None],
+    on_pages: Told,
 ) -> Generator[Outcome, None, None]:
     """Read documents on a cluster; outcomes come as they are finished.
 
@@ -80,7 +80,7 @@ def read_on_cluster(
         errand: what is read, where to and how.
         jobs: the documents.
         workers: how many; one for each GPU, or without GPUs for each machine, if None.
-        on_page: called after each page, from another thread, with a second's delay.
+        on_pages: told of pages found and read, from another thread, with a second's delay.
 
     Raises:
         EngineError: a machine cannot do its work; the sentence names it.
@@ -88,7 +88,7 @@ def read_on_cluster(
         MissingExtraError: Ray is not installed.
     """
     check_address(address)
-    with _connected(address) as ray, _marked(errand) as mark, _counted(ray, on_page) as tally:
+    with _connected(address) as ray, _marked(errand) as mark, _counted(ray, on_pages) as tally:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = share_of(machines, workers, errand.device)
         # A result that is to be replaced must not look as if this run had written it.
@@ -156,19 +156,31 @@ class Tally:
     """Counts the pages of all workers."""
 
     def __init__(self) -> None:
-        self._pages = 0
+        self._documents = self._found = self._read = 0
 
-    def add(self, pages: int) -> None:
-        """So many more."""
-        self._pages += pages
+    def add(self, found: int, read: int) -> None:
+        """So many more; pages that are found are those of one document."""
+        self._documents += found > 0
+        self._found += found
+        self._read += read
 
-    def total(self) -> int:
-        """All of them."""
-        return self._pages
+    def total(self) -> tuple[int, int, int]:
+        """Documents that were opened, pages found in them, pages read."""
+        return self._documents, self._found, self._read
+
+
+def tell(on_pages: Told, documents: int, found: int, read: int) -> None:
+    """Pass on what was counted together, as if every document had been opened by itself."""
+    for left in range(documents, 0, -1):
+        share = found // left
+        found -= share
+        on_pages(share, 0)
+    if read:
+        on_pages(0, read)
 
 
 @contextlib.contextmanager
-def _counted(ray: Any, on_page: Callable[[], None]) -> Iterator[Any]:  # noqa: ANN401
+def _counted(ray: Any, on_pages: Told) -> Iterator[Any]:  # noqa: ANN401
     """An actor on this machine that counts, and a thread that passes on what it counted."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
@@ -177,7 +189,7 @@ def _counted(ray: Any, on_page: Callable[[], None]) -> Iterator[Any]:  # noqa: A
     ended = threading.Event()
 
     def watch() -> None:
-        told = 0
+        told = (0, 0, 0)
         last = False
         while not last:
             last = ended.wait(_TALLY_SECONDS)
@@ -185,8 +197,7 @@ def _counted(ray: Any, on_page: Callable[[], None]) -> Iterator[Any]:  # noqa: A
                 total = ray.get(tally.total.remote(), timeout=10)
             except ray.exceptions.RayError:
                 continue
-            for _ in range(total - told):
-                on_page()
+            tell(on_pages, *(now - before for now, before in zip(total, told, strict=True)))
             told = total
 
     watcher = threading.Thread(target=watch, daemon=True)

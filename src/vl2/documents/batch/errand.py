@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vl2 import engine
-from vl2.documents.desk import Desk, Job
+from vl2.documents.desk import Desk, Job, Told
 from vl2.documents.offline import no_network
 from vl2.documents.pages import PageChoice
 from vl2.documents.readers import Identity, LocalReader, Reader, RemoteReader, Usage, check_schema
@@ -102,12 +102,12 @@ def open_reader(settings: Settings, url: str | None, load: Callable[[], Assistan
 
 
 @contextlib.contextmanager
-def opened(errand: Errand, on_page: Callable[[], None]) -> Iterator[Desk]:
+def opened(errand: Errand, on_pages: Told) -> Iterator[Desk]:
     """A desk that reads by an errand, for the length of a `with` block.
 
     Args:
         errand: what, where to, how.
-        on_page: called after each page, from any thread.
+        on_pages: called when a document is opened and after each page, from any thread.
 
     Raises:
         VL2Error: as of `open_reader`.
@@ -118,12 +118,12 @@ def opened(errand: Errand, on_page: Callable[[], None]) -> Iterator[Desk]:
         return engine.load(settings.model, errand.device, settings.dtype, memory=errand.memory)
 
     with no_network() if errand.offline else contextlib.nullcontext():
-        desk = open_desk(errand, open_reader(settings, errand.url, load), on_page)
+        desk = open_desk(errand, open_reader(settings, errand.url, load), on_pages)
         with contextlib.closing(desk):
             yield desk
 
 
-def open_desk(errand: Errand, reader: Reader, on_page: Callable[[], None]) -> Desk:
+def open_desk(errand: Errand, reader: Reader, on_pages: Told) -> Desk:
     """A desk by an errand, for a reader that is open."""
     return Desk(
         reader,
@@ -132,7 +132,7 @@ def open_desk(errand: Errand, reader: Reader, on_page: Callable[[], None]) -> De
         errand.limits,
         errand.parallel,
         copies=errand.copies,
-        on_page=on_page,
+        on_pages=on_pages,
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 
 from vl2.documents.batch.errand import Errand
 from vl2.documents.batch.seats import Seats
 from vl2.documents.batch.worker import LostWorkerError, Worker
-from vl2.documents.desk import Job
+from vl2.documents.desk import Job, Told
 from vl2.documents.results import Outcome
 from vl2.errors import EngineError
 
@@ -26,15 +25,15 @@ class Pool:
     Args:
         errand: what is read, where to and how.
         workers: how many processes.
-        on_page: called after each page, from any thread.
+        on_pages: called when a document is opened and after each page, from any thread.
 
     Raises:
         VL2Error: the model cannot be loaded.
         EngineError: a worker died while it loaded the model.
     """
 
-    def __init__(self, errand: Errand, workers: int, on_page: Callable[[], None]) -> None:
-        self._errand, self._on_page = errand.as_text(), on_page
+    def __init__(self, errand: Errand, workers: int, on_pages: Told) -> None:
+        self._errand, self._on_pages = errand.as_text(), on_pages
         self._threads = max(1, _processors() // workers)
         self._seats = Seats(workers, errand.parallel)
         self._lock, self._closed = threading.Lock(), False
@@ -92,7 +91,7 @@ class Pool:
         return worker
 
     def _started(self, seat: int) -> Worker:
-        return Worker(seat, self._errand, self._threads, self._on_page)
+        return Worker(seat, self._errand, self._threads, self._on_pages)
 
 
 def _wait_for(worker: Worker, workers: int) -> None:

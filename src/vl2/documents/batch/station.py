@@ -31,7 +31,7 @@ class Station:
         errand: what it must know (`Errand.as_text`).
         form: of result files, where the run was started (`FORMAT`).
         mark: name of a file in the folder of results, which tells that it is the same folder.
-        tally: counts pages; an actor of Ray with a method `add`.
+        tally: counts pages, found and read; an actor of Ray with a method `add`.
     """
 
     def __init__(self, errand: str, form: int, mark: str, tally: Any) -> None:  # noqa: ANN401
@@ -40,7 +40,7 @@ class Station:
         self._open = contextlib.ExitStack()
         try:
             check(self._errand, form, mark)
-            desk = opened(self._errand, lambda: tally.add.remote(1))
+            desk = opened(self._errand, tally.add.remote)
             self._desk = self._open.enter_context(desk)
         except VL2Error as error:
             self._trouble = _here(error)

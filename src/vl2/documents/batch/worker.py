@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from vl2.documents.batch.errand import job_as_dict, outcome_from_dict
-from vl2.documents.desk import Job
+from vl2.documents.desk import Job, Told
 from vl2.documents.results import Outcome
 from vl2.errors import EngineError, VL2Error
 
@@ -34,11 +33,11 @@ class Worker:
         seat: its number, which says which GPU it takes.
         errand: what it must know (`Errand.as_text`).
         threads: that it computes with, unless the environment says so already.
-        on_page: called after each page, from another thread.
+        on_pages: called when a document is opened and after each page, from another thread.
     """
 
-    def __init__(self, seat: int, errand: str, threads: int, on_page: Callable[[], None]) -> None:
-        self._on_page = on_page
+    def __init__(self, seat: int, errand: str, threads: int, on_pages: Told) -> None:
+        self._on_pages = on_pages
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Outcome]] = {}
         self._ready: Future[None] = Future()
@@ -133,8 +132,8 @@ class Worker:
             self._ready.set_exception(lost)
 
     def _hear(self, said: dict[str, Any]) -> None:
-        if "page" in said:
-            self._on_page()
+        if "pages" in said:
+            self._on_pages(*said["pages"])
         elif "ready" in said:
             self._ready.set_result(None)
         elif "refused" in said:
