@@ -32,12 +32,12 @@ def gradients_of_one(folder, count):
     ("count", "layouts"),
     [
         (2, [{"ep_size": 1}, {"ep_size": 2}]),
-        (4, [{"ep_size": 2}, {"replicas": 2}, {"replicas": 2, "ep_size": 2}]),
+        (4, [{}, {"ep_size": 4}, {"ep_size": 2}, {"replicas": 2}, {"replicas": 2, "ep_size": 2}]),
     ],
     ids=["two", "four"],
 )
 def test_loss_load_and_gradients_are_those_of_one_process(count, layouts, tmp_path):
-    mini_model("base", aux_loss_alpha=0.3).save_pretrained(tmp_path / "mini")
+    mini_model("base", aux_loss_alpha=0.3, n_routed_experts=8).save_pretrained(tmp_path / "mini")
     run_ranks(gradients_of_layouts, count, tmp_path, layouts)
     exact = gradients_of_one(tmp_path, count)
     for number in range(len(layouts)):
