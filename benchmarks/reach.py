@@ -1,6 +1,6 @@
 """Which released shapes load and answer here with random weights, and in how much memory.
 
-    python benchmarks/reach.py                            # small and base in 4 bits, tiny in 8
+    python benchmarks/reach.py                            # base with groups of 64 columns
     python benchmarks/reach.py --shapes tiny:int8 --out benchmarks/results/reach_NAME_DATE.json
 
 Each shape is a process of its own (`vl2 bench SHAPE --random --quantize ... --json`); its largest
@@ -20,8 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-SHAPES = ("tiny:int8", "tiny:int4", "small:int4", "base:int4")
-LIMITS = {"tiny:int8": 5.0e9, "small:int4": 10.5e9, "base:int4": 16.5e9}
+SHAPES = ("tiny:int8", "tiny:int4", "small:int4", "base:int4:64")
+LIMITS = {"tiny:int8": 5.0e9, "small:int4": 10.5e9, "base:int4": 16.5e9, "base:int4:64": 16.5e9}
 """Bytes that a shape may take at its peak."""
 
 
@@ -41,7 +41,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="as in small:int4")
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="small:int4, base:int4:64")
     parser.add_argument("--prompt", type=int, default=600)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--runs", type=int, default=3)
@@ -50,10 +50,11 @@ def _options() -> argparse.Namespace:
 
 
 def _run(shape: str, options: argparse.Namespace) -> dict[str, object]:
-    name, scheme = shape.split(":")
+    name, scheme, *group = shape.split(":")
     words = ["--random", "--quantize", scheme, "--device", "cpu", "--json"]
     words += ["--prompt", str(options.prompt), "--tokens", str(options.tokens)]
     words += ["--runs", str(options.runs)]
+    words += ["--group-size", group[0]] if group else []
     with tempfile.TemporaryFile("w+") as printed:
         process = subprocess.Popen(
             [sys.executable, "-m", "vl2", "bench", name, *words], stdout=printed

@@ -10,6 +10,7 @@ import sys
 import pytest
 from quantised import compiled_or_none
 
+from vl2.evals.speed.machine import Machine
 from vl2.model.released import released_config
 
 
@@ -34,7 +35,7 @@ def test_quality_of_quantised_weights(repository, nano, tmp_path, monkeypatch, c
 
 
 def test_kernels(repository, monkeypatch, capsys):
-    kernels = script(repository, "kernels")
+    kernels = script(repository, "kernel_speed")
     loaded = compiled_or_none()
     if loaded is None:
         pytest.skip("the kernels cannot be compiled here")
@@ -42,13 +43,42 @@ def test_kernels(repository, monkeypatch, capsys):
     monkeypatch.setattr(kernels, "POOL_BYTES", 2**20)
     monkeypatch.setattr(kernels, "WIDTH", 64)
     monkeypatch.setattr(kernels, "INNER", 32)
-    monkeypatch.setattr(sys, "argv", ["kernels.py", "--seconds", "0.001", "--tokens", "1", "9"])
+    words = ["--seconds", "0.001", "--tokens", "1", "9"]
+    monkeypatch.setattr(sys, "argv", ["kernel_speed.py", *words])
     assert kernels.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) % 8 == 0
     assert lines[0].startswith("linear")
     monkeypatch.setattr(kernels, "library", lambda: None)
     assert kernels.main() == 1
+
+
+def test_vision(repository, tmp_path, monkeypatch, capsys):
+    """The three encoders, small, give the same tokens; each round counts each of them once."""
+    vision = script(repository, "vision")
+    usual = vision._config
+
+    def config(layers):
+        made = usual(layers)
+        tower = made.vision_config
+        tower.width, tower.heads, tower.mlp_ratio, tower.image_size = 64, 4, 2.0, 56
+        made.projector_config.input_dim, made.projector_config.n_embed = 64, 32
+        made.language_config.hidden_size = 32
+        return made
+
+    monkeypatch.setattr(vision, "_config", config)
+    monkeypatch.setattr(vision, "measure_machine", lambda device: Machine(1, 1.0, {"int8": 1.0}))
+    result = tmp_path / "result.json"
+    words = ["--layers", "2", "--tiles", "2", "--rounds", "2", "--out", str(result)]
+    monkeypatch.setattr(sys, "argv", ["vision.py", *words])
+    assert vision.main() == 0
+    record = json.loads(result.read_text())
+    assert {len(taken) for taken in record["rounds"].values()} == {2}
+    rows = record["encoders"]
+    assert rows[vision.PEER]["share_of_peer"] == 1
+    assert min(row["cosine_to_peer"] for row in rows.values()) > 0.99
+    assert capsys.readouterr().out.count("s a tile") == 3
+    assert list(rows) == [vision.PEER, vision.PLAIN, vision.QUANTISED]
 
 
 REPORT = {
@@ -60,14 +90,16 @@ REPORT = {
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="no wait4 here")
-@pytest.mark.parametrize(("shape", "code"), [("tiny:int8", 0), ("tiny:int16", 1)])
-def test_reach(shape, code, repository, tmp_path):
+@pytest.mark.parametrize("shape", ["tiny:int8", "tiny:int8:32", "tiny:int16"])
+def test_reach(shape, repository, tmp_path):
     """With a stand-in for the package, which takes 64 MB and prints a report."""
+    code = int("int16" in shape)
     (tmp_path / "vl2").mkdir()
     stand_in = f"""
 import json, sys
 held = bytearray(2**26)
 assert "int16" not in sys.argv
+assert ("--group-size" in sys.argv) == {shape.endswith(":32")}
 print(json.dumps({REPORT!r}))
 """
     (tmp_path / "vl2" / "__init__.py").touch()  # or the installed package would come first

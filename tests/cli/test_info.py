@@ -95,11 +95,12 @@ def test_numbers_have_three_figures(text, expected):
 def test_memory_plans(capsys):
     assert main(["info", "small", "--memory", "--json"]) == 0
     plans = json.loads(capsys.readouterr().out)["plans"]
-    assert list(plans) == ["float32", "bfloat16", "int8", "int4"]
+    assert list(plans) == ["float32", "bfloat16", "int8", "int4", "int4/64"]
     for plan in plans.values():
         parts = [plan[part] for part in ("weights", "runtime", "working", "pictures", "cache")]
         assert plan["total"] == sum(parts)
         assert plan["weights"] < plan["least"] < plan["total"]
+    assert plans["int4/64"]["weights"] < plans["int4"]["weights"]
     assert plans["int4"]["weights"] < plans["int8"]["weights"] < plans["bfloat16"]["weights"]
     assert main(["info", "nano", "--memory"]) == 0
     out = capsys.readouterr().out

@@ -18,7 +18,7 @@ from vl2.engine.spelling import parse_size
 from vl2.errors import InputError
 from vl2.model.loading import load_config
 from vl2.model.released import released_config
-from vl2.quantization.plan import VL2QuantizationConfig
+from vl2.quantization.plan import plan_of
 
 CPU = torch.device("cpu")
 
@@ -66,11 +66,11 @@ def test_planned_weights_are_those_that_are_loaded(variant) -> None:
     assert weight_bytes(mini_config(variant), torch.bfloat16) == held(model.bfloat16())
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int4"])
-def test_planned_weights_of_a_quantised_model_are_those_that_are_loaded(scheme) -> None:
+@pytest.mark.parametrize(("scheme", "group"), [("int8", None), ("int4", None), ("int4", 16)])
+def test_planned_weights_of_a_quantised_model_are_those_that_are_loaded(scheme, group) -> None:
     folder = checkpoint("base")
-    assistant = vl2.load(folder, dtype="bfloat16", quantize=scheme)
-    plan = VL2QuantizationConfig.named(scheme)
+    assistant = vl2.load(folder, dtype="bfloat16", quantize=scheme, group_size=group)
+    plan = plan_of(scheme, group)
     planned = weight_bytes(load_config(folder), torch.bfloat16, plan)
     # Rows are filled up to whole blocks once for gate and once for up.
     assert planned <= held(assistant.engine._core.model) <= 1.05 * planned

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from engine_inputs import MiniProcessor, prompt_of, shared_model
+from quantised import quantised_model_of
 
 from vl2.engine.pictures import PictureEncoder, pictures_of
+from vl2.model.images import encode_tiles
+from vl2.quantization.modules import QuantisedLinear
 
 GRIDS = [(1, 2), (2, 1), (1, 1)]
 
@@ -49,6 +52,23 @@ def test_the_content_is_that_of_the_tiles_and_their_grid() -> None:
     np.copyto(prompt.pixel_values, tiles)
     (turned,) = pictures_of(prompt, [34])
     assert turned.content != first[0].content
+
+
+def test_the_kernels_know_all_maps_before_the_first_picture() -> None:
+    """What they are told stays: between activations it would keep glibc from using these again."""
+    model = quantised_model_of("base", "int8").model
+    PictureEncoder(model, 10**9)
+    maps = [m for m in model.vision_tower.modules() if isinstance(m, QuantisedLinear)]
+    maps += [m for m in model.projector.modules() if isinstance(m, QuantisedLinear)]
+    before = [(m._seen["weight"], m.exact_bias) for m in maps]
+    assert len(maps) >= 6
+    size = model.vision_tower.config.image_size
+    with torch.inference_mode():
+        encode_tiles(model.vision_tower, model.projector, torch.zeros(1, 3, size, size))
+    for module, (weight, bias) in zip(maps, before, strict=True):
+        assert module._seen["weight"] is weight
+        assert module.exact_bias is bias
+        assert bias.dtype == torch.float32
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 3, 99])

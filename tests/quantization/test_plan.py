@@ -8,7 +8,7 @@ from safetensors import safe_open
 from vl2.errors import InputError
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
-from vl2.quantization.plan import PARTS, SCHEMES, VL2QuantizationConfig, part_of
+from vl2.quantization.plan import PARTS, SCHEMES, VL2QuantizationConfig, part_of, plan_of
 
 KEPT = (
     "embed_tokens",
@@ -94,3 +94,15 @@ def test_the_plan_of_a_configuration():
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(InputError, match=r"'int3'.*int8 or int4"):
         VL2QuantizationConfig.named("int3")
+
+
+def test_a_group_of_ones_own():
+    plan = plan_of("int4", 64)
+    assert (plan.name, plan.group_size) == ("int4", 64)
+    assert plan.scheme("model.language_model.layers.3.mlp.experts").group == 64
+    assert plan_of("int4").group_size == 32
+    assert plan_of(None) is None
+    with pytest.raises(InputError, match="group of 64 goes with a scheme"):
+        plan_of(None, 64)
+    with pytest.raises(InputError, match="not 7"):
+        plan_of("int4", 7)

@@ -28,6 +28,7 @@ def command(
     quantize: Annotated[
         str | None, typer.Option(metavar="NAME", help="int8 or int4: quantise the weights first.")
     ] = None,
+    group_size: options.GroupSize = None,
     prompt: Annotated[
         int, typer.Option(metavar="N", min=1, help="Tokens of the prompt of text.")
     ] = 600,
@@ -56,7 +57,7 @@ def command(
         # Before the model is there: what is read to measure memory needs room beside it.
         machine = measure_machine(choose_device(device))
         status.update("loading")
-        loaded, processor = _load(model, random, quantize, device, dtype)
+        loaded, processor = _load(model, random, (quantize, group_size), device, dtype)
         report = measure(
             pack(loaded),
             processor,
@@ -73,6 +74,7 @@ def command(
                     "model": model,
                     "random": random,
                     "quantize": quantize,
+                    "group_size": group_size,
                     "device": str(loaded.device),
                     "dtype": str(loaded.dtype).removeprefix("torch."),
                     "prompt_tokens": prompt,
@@ -87,24 +89,24 @@ def command(
 
 
 def _load(
-    name: str, random: bool, quantize: str | None, device: str, dtype: str
+    name: str, random: bool, stored: tuple[str | None, int | None], device: str, dtype: str
 ) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
     from vl2.engine.loading import load_parts
     from vl2.engine.placement import SMALL_MODEL_BYTES, choose_device, choose_dtype
     from vl2.engine.sources import RELEASES
     from vl2.evals.speed.shapes import processor_for, random_model
     from vl2.model.released import released_config
-    from vl2.quantization.plan import VL2QuantizationConfig
+    from vl2.quantization.plan import plan_of
 
     if not random:
-        return load_parts(name, device, dtype, quantize)
+        return load_parts(name, device, dtype, *stored)
     if name not in RELEASES:
         raise InputError(f"There is no released shape {name!r}: use {', '.join(RELEASES)}.")
     place = choose_device(device)
     config = released_config(name)
     processor = processor_for(config)
     precision = choose_dtype(dtype, place, SMALL_MODEL_BYTES)
-    plan = None if quantize is None else VL2QuantizationConfig.named(quantize)
+    plan = plan_of(*stored)
     model = random_model(config, precision, plan)
     return model.to(place), processor  # pyrefly: ignore[bad-argument-type]
 

@@ -24,6 +24,9 @@ PICTURE_SIZES = (
     ("banner", 3000, 400),
 )
 BAR_WIDTH = 28
+COARSE_GROUP = 64
+"""Columns of a group that fit where those of `int4` do not."""
+COARSE = f"int4/{COARSE_GROUP}"
 PLAN_PARTS = ("weights", "runtime", "working", "pictures", "cache")
 
 _KERNELS = {"torch": "none compiled: torch multiplies by quantised weights"}
@@ -160,6 +163,8 @@ def memory_plans(model: str, config: "DeepseekVLV2Config") -> dict[str, Any]:
     if getattr(config, "quantization_config", None) is None:
         for scheme in SCHEMES:
             dtypes[scheme] = (torch.bfloat16, VL2QuantizationConfig.named(scheme))
+        coarse = VL2QuantizationConfig.named("int4", COARSE_GROUP)
+        dtypes[COARSE] = (torch.bfloat16, coarse)
     plans = {}
     for name, (dtype, quantization) in dtypes.items():
         plan = plan_memory(config, dtype, torch.device("cpu"), quantization=quantization)
@@ -181,6 +186,7 @@ def show_plans(report: dict[str, Any]) -> None:
     table.caption = (
         "runtime: Python and torch; working: the largest step; pictures: encoded ones that are "
         "kept; cache: four full contexts. least: the smallest --memory it can be loaded with."
+        + (f" {COARSE}: int4 with --group-size {COARSE_GROUP}." if COARSE in plans else "")
     )
     Console(highlight=False).print(table)
 

@@ -33,6 +33,15 @@ Memory: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+GroupSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Columns that share a scale: more take less memory and round more coarsely. "
+        "int8 has 64, int4 has 32.",
+        show_default=False,
+    ),
+]
 Temperature: TypeAlias = Annotated[
     float,
     typer.Option(

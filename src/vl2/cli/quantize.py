@@ -24,6 +24,7 @@ def command(
     source: options.GivenModel,
     target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
     scheme: Annotated[str, typer.Option(metavar="NAME", help="int8 or int4.")] = "int4",
+    group_size: options.GroupSize = None,
     bits: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,7 +54,7 @@ def command(
     from vl2.engine.sources import find_checkpoint
     from vl2.quantization.convert import check_target, quantise_checkpoint
 
-    plan = _plan(scheme, bits or [])
+    plan = _plan(scheme, group_size, bits or [])
     folder = find_checkpoint(source)
     check_target(target)
     importance = _importance(source, calibrate) if calibrate else None
@@ -68,10 +69,10 @@ def command(
     typer.echo(target)
 
 
-def _plan(scheme: str, changes: list[str]) -> VL2QuantizationConfig:
+def _plan(scheme: str, group_size: int | None, changes: list[str]) -> VL2QuantizationConfig:
     from vl2.quantization.plan import VL2QuantizationConfig
 
-    named = VL2QuantizationConfig.named(scheme)
+    named = VL2QuantizationConfig.named(scheme, group_size)
     chosen = dict(named.bits)
     for change in changes:
         part, _, count = change.partition("=")

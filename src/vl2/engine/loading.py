@@ -22,7 +22,7 @@ from vl2.model.loading import check_tiling, load_config, load_model
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.quantization.packing import pack
-from vl2.quantization.plan import VL2QuantizationConfig
+from vl2.quantization.plan import VL2QuantizationConfig, plan_of
 
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 
@@ -34,6 +34,7 @@ def load(
     quantize: str | None = None,
     memory: str | int | None = None,
     adapter: str | os.PathLike[str] | None = None,
+    group_size: int | None = None,
 ) -> Assistant:
     """Load a model to talk to.
 
@@ -50,6 +51,8 @@ def load(
             four full contexts.
         adapter: folder of low-rank adapters for this model, which are taken up into its weights
             (extra `train`).
+        group_size: with `quantize`, columns of a row that share a scale, instead of as many as
+            the scheme has: more take less memory and round more coarsely.
 
     Raises:
         CheckpointError: there is no such model, or it is incomplete, broken or quantised already.
@@ -58,7 +61,7 @@ def load(
     """
     if adapter is not None and quantize is not None:
         raise InputError("Quantised weights take no adapter up: train, save, then quantise.")
-    chosen = _choose(name_or_path, device, dtype, quantize)
+    chosen = _choose(name_or_path, device, dtype, plan_of(quantize, group_size))
     limits = Limits() if memory is None else _limits(chosen, memory)
     model, processor = _load_chosen(chosen)
     if adapter is not None:
@@ -78,9 +81,10 @@ def load_parts(
     device: str | torch.device,
     dtype: str | torch.dtype,
     quantize: str | None = None,
+    group_size: int | None = None,
 ) -> tuple[DeepseekVLV2ForCausalLM, DeepseekVLV2Processor]:
     """Load a model and its processor by themselves; arguments and errors as for `load`."""
-    return _load_chosen(_choose(name_or_path, device, dtype, quantize))
+    return _load_chosen(_choose(name_or_path, device, dtype, plan_of(quantize, group_size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,9 @@ def _choose(
     name_or_path: str | os.PathLike[str],
     device: str | torch.device,
     dtype: str | torch.dtype,
-    quantize: str | None,
+    quantization: VL2QuantizationConfig | None,
 ) -> _Chosen:
     place = choose_device(device)
-    quantization = None if quantize is None else VL2QuantizationConfig.named(quantize)
     folder = find_checkpoint(name_or_path)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return _Chosen(folder, place, choose_dtype(dtype, place, weight_bytes), quantization)

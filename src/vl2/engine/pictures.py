@@ -15,6 +15,7 @@ from vl2.model.images import encode_tiles, rows_per_image
 from vl2.model.modeling import DeepseekVLV2Model
 from vl2.processing.prompt import Prompt
 from vl2.processing.tiling import Grid
+from vl2.quantization.modules import describe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +78,8 @@ class PictureEncoder:
 
     def __init__(self, model: DeepseekVLV2Model, limit: int) -> None:
         self._model = model
+        describe(model.vision_tower)
+        describe(model.projector)
         self._limit = limit
         self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
         self._bytes = 0

@@ -23,9 +23,7 @@ from vl2.ops.kernels.library import TYPES, library
 from vl2.ops.kernels.products import Experts, Weight
 
 _PIECE = 1024
-"""Patches whose wide activations exist at a time: a tile's or two, not those of all tiles.
-
-Of blocks of 25 MB, glibc would take a new one in each layer and give none back."""
+"""Patches whose wide activations exist at a time: a tile's or two, not those of all tiles."""
 
 
 def kernels_for(x: torch.Tensor) -> Any:  # noqa: ANN401 - a ctypes library
@@ -349,6 +347,18 @@ class QuantisedMoE(nn.Module):
         maps = (self.shared_experts.gate_proj, self.shared_experts.down_proj)
         kinds = {part.scheme.bits == 16 for part in (self.experts, *maps)}
         return len(kinds) == 1 and _is_silu(self.experts.act_fn)
+
+
+def describe(model: nn.Module) -> None:
+    """Tells the kernels about all linear maps of a model on the CPU, before they are used.
+
+    What they are told is small and stays. Made while the first picture is encoded it would lie
+    between the activations of the layers, and glibc, which then finds no place twice, would take
+    new memory for the activations of each layer: half a gigabyte, which it keeps.
+    """
+    for module in model.modules():
+        if isinstance(module, QuantisedLinear) and module.weight.device.type == "cpu":
+            _ = module.seen, module.exact_bias
 
 
 def _is_silu(act_fn: Callable[[torch.Tensor], torch.Tensor]) -> bool:

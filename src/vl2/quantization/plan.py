@@ -92,18 +92,19 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
         self.group_size = group_size
 
     @classmethod
-    def named(cls, scheme: str) -> VL2QuantizationConfig:
+    def named(cls, scheme: str, group_size: int | None = None) -> VL2QuantizationConfig:
         """The plan of a scheme.
 
         Args:
             scheme: `int8` or `int4`.
+            group_size: columns that share a scale; None for as many as the scheme has.
 
         Raises:
-            InputError: there is no such scheme.
+            InputError: there is no such scheme, or no such group.
         """
         if scheme not in SCHEMES:
             raise InputError(f"There is no scheme {scheme!r}: use {' or '.join(SCHEMES)}.")
-        return cls(SCHEMES[scheme], GROUPS[scheme])
+        return cls(SCHEMES[scheme], GROUPS[scheme] if group_size is None else group_size)
 
     @classmethod
     def of(cls, config: PreTrainedConfig) -> VL2QuantizationConfig | None:
@@ -129,3 +130,20 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
     def name(self) -> str:
         """A short name: `int8`, `int4`, or `mixed` for a plan of one's own."""
         return next((name for name, bits in SCHEMES.items() if bits == self.bits), "mixed")
+
+
+def plan_of(scheme: str | None, group_size: int | None = None) -> VL2QuantizationConfig | None:
+    """The plan of a scheme that may be none.
+
+    Args:
+        scheme: `int8` or `int4`; None for weights as they are.
+        group_size: columns that share a scale; None for as many as the scheme has.
+
+    Raises:
+        InputError: there is no such scheme, no such group, or a group without a scheme.
+    """
+    if scheme is not None:
+        return VL2QuantizationConfig.named(scheme, group_size)
+    if group_size is not None:
+        raise InputError(f"A group of {group_size} goes with a scheme: say int8 or int4 as well.")
+    return None

@@ -18,6 +18,7 @@ from vl2.engine.requests import Finish, Request
 from vl2.engine.sampling import Sampling
 from vl2.errors import InputError
 from vl2.evals.speed.machine import Machine
+from vl2.model.images import encode_tiles
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.sizes import model_sizes
 from vl2.ops.kernels.library import instruction_set
@@ -188,7 +189,7 @@ class _Bench:
         weight = model.image_newline
         tiles = torch.randn(count, 3, vision.image_size, vision.image_size, device=weight.device)
         started = time.perf_counter()
-        model.projector(model.vision_tower(tiles.to(weight.dtype)))
+        encode_tiles(model.vision_tower, model.projector, tiles)
         if weight.device.type == "cuda":
             torch.cuda.synchronize(weight.device)
         return (time.perf_counter() - started) / count

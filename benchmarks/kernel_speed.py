@@ -1,7 +1,7 @@
 """How fast each kernel for packed weights is here, with every instruction set.
 
-    python benchmarks/kernels.py
-    OMP_NUM_THREADS=1 python benchmarks/kernels.py --seconds 2
+    python benchmarks/kernel_speed.py
+    OMP_NUM_THREADS=1 python benchmarks/kernel_speed.py --seconds 2
 
 Weights are read from a pool far larger than the caches, as in a model. For one token the speed is
 that of reading weights (GB/s), for many that of arithmetic (operations a second). The best and the
