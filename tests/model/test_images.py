@@ -36,6 +36,16 @@ def test_many_tiles_go_in_portions_with_the_same_result(monkeypatch):
     close(portions, whole.detach(), 1e-5)
 
 
+@pytest.mark.parametrize(("side", "at_once"), [(384, 2), (20, 16), (2000, 1)])
+def test_wide_tiles_go_a_few_at_a_time_on_the_cpu(side, at_once):
+    seen = []
+    tiles = torch.zeros(1, 3, side, side).expand(5 + at_once, 3, side, side)
+    with torch.no_grad():
+        encode_tiles(lambda x: seen.append(len(x)) or x[:, 0, 0], lambda x: x, tiles)
+    assert max(seen) == at_once
+    assert sum(seen) == len(tiles)
+
+
 def test_features_come_per_image():
     prompt = mini_prompt([(1, 1), (2, 1), (1, 2)])
     given = {name: prompt[name] for name in ("pixel_values", "images_spatial_crop")}

@@ -9,6 +9,9 @@ from vl2.ops.tiles import image_rows
 # The tower's activations of one released tile take about 60 MB in float32.
 _TILES_AT_ONCE = 16
 
+# On the CPU two released tiles keep the units as busy as more of them would.
+_NUMBERS_AT_ONCE = 2**20
+
 
 def encode_tiles(
     tower: nn.Module, projector: nn.Module, pixel_values: torch.Tensor
@@ -26,8 +29,15 @@ def encode_tiles(
     Returns:
         `[n, q * q, d]`.
     """
-    at_once = pixel_values.shape[0] if torch.is_grad_enabled() else _TILES_AT_ONCE
+    at_once = len(pixel_values) if torch.is_grad_enabled() else _tiles_at_once(pixel_values)
     return torch.cat([projector(tower(tiles)) for tiles in pixel_values.split(at_once)])
+
+
+def _tiles_at_once(pixel_values: torch.Tensor) -> int:
+    if pixel_values.device.type != "cpu":
+        return _TILES_AT_ONCE
+    numbers = pixel_values.shape[1:].numel()
+    return min(max(_NUMBERS_AT_ONCE // numbers, 1), _TILES_AT_ONCE)
 
 
 def rows_per_image(

@@ -51,6 +51,8 @@ def pack(model: DeepseekVLV2ForCausalLM) -> DeepseekVLV2ForCausalLM:
         if packed is not None:
             model.set_submodule(name, packed)
     join_parts(model)
+    # The pooling head is carried from checkpoint to checkpoint, and nothing is saved from here.
+    model.model.vision_tower.attn_pool = None  # pyrefly: ignore[bad-assignment]
     return model.eval()
 
 
