@@ -17,6 +17,7 @@ from golden import checkpoint
 from model_inputs import mini_checkpoint
 
 from vl2.cli import main
+from vl2.model.loading import load_model
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.train.data import Collator, EncodedLesson, Encoder, Skipped
 from vl2.train.feeding import open_rows
@@ -47,7 +48,8 @@ def data(tmp_path_factory):
     (folder / "half.png").write_bytes(half)
     mini_checkpoint(folder / "mini")
     lines.insert(2, json.dumps({"messages": said("<image>\nWhich?", "none", "absent.png")}))
-    lines.insert(5, json.dumps({"messages": said("<image>\nWhich?", "none", "half.png")}))
+    long = said("<image>\nWhich?", "none at all " * 4, "half.png")  # packed among the first
+    lines.insert(5, json.dumps({"messages": long}))
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     with tarfile.open(folder / "text.tar", "w") as tar:
         for number in range(5):
@@ -123,6 +125,19 @@ def test_too_many_bad_rows_end_the_run(data, tmp_path, capsys):
     assert "rows.jsonl, line 3" in told
 
 
+@pytest.mark.parametrize("packing", [True, False])
+def test_the_run_stops_with_the_list_of_what_was_skipped(data, tmp_path, capsys, packing):
+    more = {"max_skipped": 1, "packing": packing, "rows": data / "rows.jsonl", "steps": 9}
+    assert main(words(data, tmp_path / "run", **more)) == 2
+    told = capsys.readouterr().err
+    assert "2 rows cannot be used for training, and max_skipped is 1." in told
+    named = (tmp_path / "run" / "skipped.txt").read_text("utf-8")
+    for text in (told, named):
+        assert "rows.jsonl, line 3: " in text
+        assert "rows.jsonl, line 6: " in text
+    assert len(named.splitlines()) == 2
+
+
 @pytest.mark.slow
 def test_killed_at_a_random_step_it_goes_on_bit_for_bit(data, whole, tmp_path):
     killed = tmp_path / "killed"
@@ -142,13 +157,21 @@ def test_killed_at_a_random_step_it_goes_on_bit_for_bit(data, whole, tmp_path):
 
 
 def test_how_rows_are_divided_into_passes_does_not_matter(data, tmp_path):
-    logs = []
+    logs, biases = [], []
     for batch_size in (1, 4):
         run = tmp_path / str(batch_size)
         assert main(words(data, run, steps=1, bf16=False, batch_size=batch_size)) == 0
         logs.append(log(run)[1])
+        saved = load_model(run / "checkpoint-1", dtype=torch.float32).state_dict()
+        biases.append([saved[name] for name in sorted(saved) if "correction_bias" in name])
     for name in ("loss", "grad_norm", "busiest_expert", "loss_rows", "loss_text"):
         assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-4)
+    start = load_model(data / "mini", dtype=torch.float32).state_dict()
+    before = [start[name] for name in sorted(start) if "correction_bias" in name]
+    for old, one, other in zip(before, *biases, strict=True):
+        assert torch.equal(one, other)
+        # By one step, however many passes it had.
+        assert (one - old).abs().max() == pytest.approx(0.001, rel=1e-3)
 
 
 def test_unpacked_rows_skip_what_cannot_be_read(data, tmp_path):

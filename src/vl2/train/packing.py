@@ -78,7 +78,7 @@ class Packing:
         return int(self._sizes.tokens[documents].sum()), int(self._sizes.tiles[documents].sum())
 
     def _pack_some(self) -> None:
-        documents, self._left = self._left, []
+        documents, waited = self._left, len(self._left)
         room = _ROWS_AT_ONCE * self._max_tokens - int(self._sizes.tokens[documents].sum())
         while room > 0:
             document = self._order(self._next)
@@ -86,14 +86,16 @@ class Packing:
             if self._sizes.tokens[document]:
                 documents.append(document)
                 room -= int(self._sizes.tokens[document])
-        rows, self._left = self._packed(documents)
+        rows, self._left = self._packed(documents, waited)
         self._rows += rows
 
-    def _packed(self, documents: list[int]) -> tuple[list[tuple[int, ...]], list[int]]:
+    def _packed(self, documents: list[int], waited: int) -> tuple[list[tuple[int, ...]], list[int]]:
         """Rows of equal cost, and the documents that found no room.
 
-        The dearest and longest document comes first, and goes to the cheapest row that has room
-        for it. The rows come in the order of their first documents.
+        The first `waited` documents found no room before and come first, or small ones would wait
+        for long; then the dearest and longest. Each goes to the cheapest row that has room for it.
+        The rows come in the order of their first documents. Of a small set the same document comes
+        several times, so what is packed are places in `documents`.
         """
         cost, tokens = self._cost, self._sizes.tokens
         size = cost / cost.mean() + tokens / tokens.mean()
@@ -101,20 +103,20 @@ class Packing:
         taken = np.zeros(_ROWS_AT_ONCE, dtype=np.int64)
         worth = np.zeros(_ROWS_AT_ONCE)
         left = []
-        for document in sorted(documents, key=lambda d: -size[d]):
+        dearest = sorted(range(len(documents)), key=lambda place: -size[documents[place]])
+        for place in sorted(dearest, key=lambda place: place >= waited):
+            document = documents[place]
             fits = taken + tokens[document] <= self._max_tokens
             if not fits.any():
-                left.append(document)
+                left.append(place)
                 continue
             row = int(np.where(fits, worth, np.inf).argmin())
-            rows[row].append(document)
+            rows[row].append(place)
             taken[row] += tokens[document]
             worth[row] += cost[document]
-        place = {document: number for number, document in enumerate(documents)}
-        rows = sorted(
-            (row for row in rows if row), key=lambda row: min(map(place.__getitem__, row))
-        )
-        return [tuple(row) for row in rows], sorted(left, key=place.__getitem__)
+        in_order = sorted((row for row in rows if row), key=min)
+        packed = [tuple(documents[place] for place in row) for row in in_order]
+        return packed, [documents[place] for place in sorted(left)]
 
 
 def level(costs: Sequence[float], steps: int, *seed: int) -> list[int]:
