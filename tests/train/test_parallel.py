@@ -150,6 +150,15 @@ def alone(rows, tmp_path_factory):
     return losses(folder)
 
 
+def test_one_process_goes_on_from_what_four_have_written(rows, alone, tmp_path):
+    layout = ("replicas=2", "ep_size=2")
+    run_ranks(train_commands, 4, tmp_path, [words(rows, tmp_path / "four", *layout)])
+    assert losses(tmp_path / "four") == pytest.approx(alone, rel=1e-5)
+    back = half_done(tmp_path / "four", tmp_path / "back")
+    assert main(["train", *words(rows, back)]) == 0
+    assert losses(back) == pytest.approx({3: alone[3]}, rel=1e-5)
+
+
 def test_accelerate_starts_what_one_process_does(rows, alone, tmp_path):
     (tmp_path / "fsdp2.yaml").write_text(ACCELERATE)
     launcher = ["-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "fsdp2.yaml")]
