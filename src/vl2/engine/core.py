@@ -27,7 +27,6 @@ from vl2.engine.storage import BLOCK, Storage
 from vl2.engine.writer import Writer
 from vl2.errors import ContextError, EngineError, InputError, VL2Error
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
-from vl2.ops.kernels.library import give_back
 from vl2.processing.processor import DeepseekVLV2Processor
 
 
@@ -56,8 +55,6 @@ class Core:
         self._stats = Stats()
         self._number = 0
         self.reset()
-        # Reading and packing weights leaves gaps.
-        give_back()
 
     def reset(self) -> None:
         """Begin anew with an empty cache; nothing must be in work."""

@@ -1,9 +1,6 @@
 """Finding the kernels, or doing without them."""
 
 import logging
-import os
-import pathlib
-import sys
 
 import pytest
 
@@ -35,25 +32,6 @@ def test_a_library_of_another_system_counts_as_missing(monkeypatch, tmp_path):
     (tmp_path / "x.so").write_bytes(b"not a library")
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "x.so")
     assert library.library() is None
-
-
-@pytest.mark.skipif(not hasattr(os, "confstr"), reason="no confstr here")
-def test_freed_memory_between_used_goes_back_to_the_system():
-    if not (os.confstr_names.get("CS_GNU_LIBC_VERSION") and sys.platform == "linux"):
-        library.give_back()  # and nothing happens
-        return
-    blocks = [bytes(9_000) for _ in range(10_000)]
-    kept = blocks[::50]
-    blocks.clear()
-    before = resident()
-    library.give_back()
-    assert before - resident() > 40e6
-    assert len(kept) == 200
-
-
-def resident() -> int:
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
 
 
 def test_off_is_off_without_a_word(monkeypatch, caplog):

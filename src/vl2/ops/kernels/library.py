@@ -8,7 +8,6 @@ import ctypes
 import functools
 import logging
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -221,14 +220,6 @@ def huge_pages(memory: torch.Tensor, *, now: bool) -> None:
     loaded = library()
     if loaded is not None and memory.device.type == "cpu":
         loaded.vl2_huge_pages(memory.data_ptr(), memory.nbytes, now)
-
-
-def give_back() -> None:
-    """Returns memory that has been freed to the system, where glibc would keep it: its gaps too."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def check(status: int) -> None:
