@@ -4,7 +4,7 @@ import pytest
 import torch
 from golden import VARIANTS, checkpoint
 from model_inputs import mini_config
-from transformers import AutoConfig
+from transformers import AutoConfig, configuration_utils
 
 from vl2.errors import CheckpointError, InputError
 from vl2.model import (
@@ -176,6 +176,14 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(part, values, message):
         config_from_dict(changed(part, **values))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_said_about_a_sound_file(monkeypatch):
+    said = []
+    monkeypatch.setattr(configuration_utils.logger, "warning_once", said.append, raising=False)
+    config_from_dict({**OFFICIAL_SMALL, "torch_dtype": "bfloat16"})
+    released_config("tiny")
+    assert said == []
 
 
 def test_unknown_keys_are_refused_through_the_auto_class_too(tmp_path):

@@ -83,7 +83,8 @@ class OfficialConfig(PreTrainedConfig):
         self._refuse_fractions()
         self._refuse_counts()
         for name in ("dtype", "torch_dtype"):
-            stated = kwargs.get(name, getattr(self, name, None))
+            # The library remarks on every look at its own attribute of the older name.
+            stated = kwargs.get(name, self.dtype if name == "dtype" else None)
             if not isinstance(stated, (str, torch.dtype, type(None))):
                 where = self.base_config_key or "the configuration"
                 raise CheckpointError(f"{where}: {name} must be a name such as bfloat16: {stated}")
