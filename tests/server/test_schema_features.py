@@ -132,7 +132,7 @@ def test_an_answer_obeys(answers, name):
     text = choice["message"]["content"]
     if choice["finish_reason"] == "length":
         pytest.fail(text)
-    # The grammar of RFC 3339 has a second 60 in any minute; the validator in the last of a day alone
+    # The grammar of RFC 3339 has a second 60 in any minute; the validator only at the end of a day
     text = re.sub(r"(?<=:\d\d):60", ":59", text)
     validator = jsonschema.validator_for(FEATURES[name], validate_formats=True)
     validator.validate(json.loads(text))

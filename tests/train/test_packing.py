@@ -28,7 +28,7 @@ def test_every_document_comes_once_an_epoch_and_rows_are_never_too_long():
     assert all(sum(packing._sizes.tokens[list(row)]) <= 1000 for row in rows)
     filled = np.mean([packing.size(index)[0] for index in range(2000)]) / 1000
     assert filled > 0.9
-    # None waits for long: what found no room goes into the next 64 rows.
+    # None waits for long: what found no room goes into the next 128 rows.
     assert set(range(len(documents) - 400)) <= set(documents)
 
 
@@ -62,7 +62,7 @@ def test_small_documents_do_not_wait_for_the_large_ones():
         order.__getitem__, sizes([57, 60, 58, 60, 66, 44, 57, 63, 66, 54]), 160, PLAIN
     )
     came = [document for row in range(256) for document in packing.row(row)]
-    # Two of a row's documents fit, and which ones found no room in 64 rows comes in the next.
+    # Two of a row's documents fit, and what found no room in 128 rows comes in the next.
     assert min(came.count(document) for document in range(10)) > 0.6 * len(came) / 10
 
 
