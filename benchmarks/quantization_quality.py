@@ -112,8 +112,9 @@ def _plans(
 
 
 def _told(sample: object, turn: object) -> list[dict]:
+    marks = "<image>\n" * len(sample.images)
     return [
-        {"role": "user", "content": f"<image>\n{turn.question}", "images": sample.images},
+        {"role": "user", "content": f"{marks}{turn.question}", "images": sample.images},
         {"role": "assistant", "content": turn.answer},
     ]
 
