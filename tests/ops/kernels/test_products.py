@@ -203,6 +203,7 @@ def test_attention_of_heads(kernels, dtype, groups, heads, width):
         (4, 2, 9, 1100, 48, 33),
         (3, 1, 1, 17, 16, 8),
         (1, 1, 600, 601, 20, 16),
+        (10, 5, 3, 4100, 128, 128),  # more than is packed at once
     ],
 )
 def test_attention_of_many(kernels, causal, heads, groups, queries, keys, width, value):

@@ -12,12 +12,14 @@
 
 #define KEYS 512   /* keys of one softmax */
 #define QUERIES 32 /* queries that work on the same keys together */
+#define PACKED_BYTES (4 << 20) /* of the heads of keys and values that are packed together */
 
 typedef struct {
     const many *a;
     int64_t chunks;
     int64_t columns, value_columns; /* widths filled up to what the tiles take */
     int64_t key_size, value_size;   /* packed numbers of a head */
+    int64_t from, groups;           /* heads of keys and values: the first packed one, how many */
     uint16_t *keys, *values;        /* [groups]: packed */
 } work;
 
@@ -38,7 +40,7 @@ static int64_t chunk_keys(const work *w, int64_t chunk) {
 /* Keys of a head: [block of 16 keys][width / 2][16 keys][2] */
 static void pack_keys(const work *w, int64_t group) {
     const many *a = w->a;
-    uint16_t *out = w->keys + group * w->key_size;
+    uint16_t *out = w->keys + (group - w->from) * w->key_size;
     for (int64_t key = 0; key < filled_up(a->keys, ROWS); key++) {
         const uint16_t *row = a->key + group * a->key_head + key * a->key_token;
         uint16_t *block = out + key / ROWS * ROWS * w->columns + key % ROWS * 2;
@@ -55,7 +57,8 @@ static void pack_values(const work *w, int64_t group) {
     const many *a = w->a;
     for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
         int64_t count = chunk_keys(w, chunk);
-        uint16_t *out = w->values + group * w->value_size + chunk * KEYS * w->value_columns;
+        uint16_t *out =
+            w->values + (group - w->from) * w->value_size + chunk * KEYS * w->value_columns;
         for (int64_t key = 0; key < count; key++) {
             int64_t place = chunk * KEYS + key;
             const uint16_t *row = a->value + group * a->value_head + place * a->value_token;
@@ -103,7 +106,7 @@ static int64_t seen(const many *a, int64_t query, int64_t chunk) {
 
 static void attend(const work *w, int64_t head, int64_t first, scratch *s) {
     const many *a = w->a;
-    int64_t group = head / (a->heads / a->groups);
+    int64_t place = head / (a->heads / a->groups) - w->from;
     int64_t count = a->queries - first < QUERIES ? a->queries - first : QUERIES;
     const uint16_t *queries = a->query + head * a->query_head + first * a->query_token;
     memset(s->mixed, 0, (size_t)(count * w->value_columns) * sizeof(float));
@@ -114,7 +117,7 @@ static void attend(const work *w, int64_t head, int64_t first, scratch *s) {
     for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
         int64_t most = filled_up(seen(a, first + count - 1, chunk), ROWS);
         if (most == 0) break;
-        multiply(w->keys + group * w->key_size + chunk * KEYS * w->columns, w->columns,
+        multiply(w->keys + place * w->key_size + chunk * KEYS * w->columns, w->columns,
                  most / ROWS, queries, a->query_token, count, s->scores, KEYS, 0);
         for (int64_t i = 0; i < count; i++) {
             float keep = vl2_active->soften(s->scores + i * KEYS, seen(a, first + i, chunk), most,
@@ -128,7 +131,7 @@ static void attend(const work *w, int64_t head, int64_t first, scratch *s) {
         for (int64_t i = 0; i < count; i++) {
             memset(s->weights + i * KEYS + most, 0, (size_t)(whole - most) * 2);
         }
-        multiply(w->values + group * w->value_size + chunk * KEYS * w->value_columns, whole,
+        multiply(w->values + place * w->value_size + chunk * KEYS * w->value_columns, whole,
                  w->value_columns / ROWS, s->weights, KEYS, count, s->mixed, w->value_columns, 1);
     }
     for (int64_t i = 0; i < count; i++) {
@@ -139,6 +142,26 @@ static void attend(const work *w, int64_t head, int64_t first, scratch *s) {
     }
 }
 
+/* All queries over some heads of keys and values; the threads share the work. */
+static void attend_groups(const work *w, scratch *s) {
+    const many *a = w->a;
+    int64_t blocks = (a->queries + QUERIES - 1) / QUERIES, shared = a->heads / a->groups;
+    int64_t heads = w->groups * shared;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < 2 * w->groups; i++) {
+        if (i < w->groups) {
+            pack_keys(w, w->from + i);
+        } else {
+            pack_values(w, w->from + i - w->groups);
+        }
+    }
+    /* The longest first: late queries see the most. */
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < heads * blocks; i++) {
+        attend(w, w->from * shared + i % heads, (blocks - 1 - i / heads) * QUERIES, s);
+    }
+}
+
 int vl2_attention(const many *a, int threads) {
     work w = {.a = a, .chunks = (a->keys + KEYS - 1) / KEYS};
     w.columns = filled_up(a->width, 2);
@@ -146,31 +169,26 @@ int vl2_attention(const many *a, int threads) {
     w.key_size = filled_up(a->keys, ROWS) * w.columns;
     w.value_size = filled_up(a->keys, ROWS) * w.value_columns;
     int64_t mine = QUERIES * (KEYS * 6 + w.value_columns * 4);
-    uint16_t *packed_numbers = malloc((size_t)(a->groups * (w.key_size + w.value_size)) * 2);
+    int64_t size = w.key_size + w.value_size;
+    w.groups = PACKED_BYTES / 2 / size;
+    if (w.groups < 1) w.groups = 1;
+    if (w.groups > a->groups) w.groups = a->groups;
+    uint16_t *packed_numbers = malloc((size_t)(w.groups * size) * 2);
     char *buffer = malloc((size_t)(threads * mine));
     int status = packed_numbers && buffer ? OK : NO_MEMORY;
     if (status == OK) {
-        int64_t blocks = (a->queries + QUERIES - 1) / QUERIES;
         w.keys = packed_numbers;
-        w.values = packed_numbers + a->groups * w.key_size;
+        w.values = packed_numbers + w.groups * w.key_size;
 #pragma omp parallel num_threads(threads)
         {
             scratch s;
             s.scores = (float *)(buffer + vl2_thread() * mine);
             s.mixed = s.scores + QUERIES * KEYS;
             s.weights = (uint16_t *)(s.mixed + QUERIES * w.value_columns);
-#pragma omp for schedule(static)
-            for (int64_t i = 0; i < 2 * a->groups; i++) {
-                if (i < a->groups) {
-                    pack_keys(&w, i);
-                } else {
-                    pack_values(&w, i - a->groups);
-                }
-            }
-            /* The longest first: late queries see the most. */
-#pragma omp for schedule(dynamic)
-            for (int64_t i = 0; i < a->heads * blocks; i++) {
-                attend(&w, i % a->heads, (blocks - 1 - i / a->heads) * QUERIES, &s);
+            work pass = w;
+            for (pass.from = 0; pass.from < a->groups; pass.from += w.groups) {
+                if (pass.groups > a->groups - pass.from) pass.groups = a->groups - pass.from;
+                attend_groups(&pass, &s);
             }
         }
     }
