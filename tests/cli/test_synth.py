@@ -57,6 +57,27 @@ def test_one_kind_is_rendered_and_can_be_learnt_from(tmp_path, capsys):
     assert "empty folder" in capsys.readouterr().err
 
 
+def test_what_a_folder_was_made_with_is_told_as_options(tmp_path, capsys):
+    out = tmp_path / "data"
+    call = ["synth", "--out", str(out), "--count", "2", "--pictures", "talk"]
+    assert main(call) == 0
+    capsys.readouterr()
+    assert main([*call, "--seed", "7"]) == 2
+    err = capsys.readouterr().err
+    assert "was made with --seed 0; this call says --seed 7: " in err
+    assert main([*call[:-2], "--split", "heldout"]) == 2
+    err = capsys.readouterr().err
+    assert "was made with --split train --pictures talk=1; this call says --split heldout" in err
+    assert "{" not in err
+    first, second = (out / "rows.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "rows.jsonl").write_bytes(first + first)
+    assert main(call) == 2
+    assert "not those of 2 seeds in turn" in capsys.readouterr().err
+    (out / "rows.jsonl").write_bytes(b"[]\n" + second)
+    assert main(call) == 2
+    assert "were not rendered" in capsys.readouterr().err
+
+
 def test_the_preview_shows_the_named_kinds_in_turn(tmp_path):
     one, both = tmp_path / "one.png", tmp_path / "both.png"
     assert main(["synth", "--preview", str(one), "--pictures", "form"]) == 0

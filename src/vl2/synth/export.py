@@ -117,21 +117,47 @@ def _rows_there(path: pathlib.Path, origin: dict[str, Any], start: int) -> int:
     whole = content[: content.rfind(b"\n") + 1]
     lines = whole.splitlines()
     if lines:
-        _check_row(lines[0], path, {**origin, "seed": start})
-        _check_row(lines[-1], path, {**origin, "seed": start + len(lines) - 1})
+        _check_first(_origin(lines[0], path), path, {**origin, "seed": start})
+        if _origin(lines[-1], path) != {**origin, "seed": start + len(lines) - 1}:
+            raise InputError(
+                f"The {len(lines)} rows of {str(path)!r} are not those of {len(lines)} seeds in "
+                "turn: write to an empty folder."
+            )
     if len(whole) < len(content):
         os.truncate(path, len(whole))
     return len(lines)
 
 
-def _check_row(line: bytes, path: pathlib.Path, origin: dict[str, Any]) -> None:
+def _origin(line: bytes, path: pathlib.Path) -> dict[str, Any]:
+    """What a row says it was made with."""
     try:
         row = json.loads(line)
-        found = {name: row[name] for name in ("split", "kinds", "seed") if name in row}
-    except (ValueError, KeyError, TypeError):
-        found = None
-    if found != origin:
+        kinds = {"kinds": row["kinds"]} if "kinds" in row else {}
+        return {"split": row["split"], "seed": row["seed"], **kinds}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{str(path)!r} does not hold these rows in this order (expected {origin}, found "
-            f"{found}): write to an empty folder."
+            f"{str(path)!r} holds rows that were not rendered: write to an empty folder."
+        ) from error
+
+
+def _check_first(found: dict[str, Any], path: pathlib.Path, origin: dict[str, Any]) -> None:
+    """Refuse to go on with rows that were made with something else."""
+    names = [name for name in ("split", "kinds", "seed") if found.get(name) != origin.get(name)]
+    if names:
+        was, wanted = (
+            " ".join(_option(name, of.get(name)) for name in names) for of in (found, origin)
         )
+        raise InputError(
+            f"{str(path)!r} was made with {was}; this call says {wanted}: say the same, or write "
+            "to an empty folder."
+        )
+
+
+def _option(name: str, value: object) -> str:
+    """How a property of rows is spelt on the command line."""
+    if name != "kinds":
+        return f"--{name} {value}"
+    if not isinstance(value, dict):
+        return "no --pictures"
+    weights = {kind: str(weight).removesuffix(".0") for kind, weight in value.items()}
+    return " ".join(f"--pictures {kind}={weight}" for kind, weight in weights.items())
