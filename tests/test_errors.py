@@ -38,3 +38,17 @@ def test_errors_travel_between_processes() -> None:
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is type(error)
         assert str(copy) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("aks", " Did you mean 'ask'?"),
+        ("READ", " Did you mean 'read'?"),
+        ("zebra", ""),
+        ("", ""),
+        ("\0" * 100_000, ""),
+    ],
+)
+def test_the_nearest_name_is_told(wrong, told) -> None:
+    assert errors.did_you_mean(wrong, ("ask", "read")) == told

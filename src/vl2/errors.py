@@ -7,6 +7,9 @@ with exit code 2; any other exception is a defect of the library.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class VL2Error(Exception):
     """Base of all errors that the library raises on purpose."""
@@ -64,3 +67,14 @@ class MissingExtraError(VL2Error):
 def installing(extra: str) -> str:
     """The commands that install an extra: of the package, and of a checkout of its code."""
     return f"pip install 'vl2[{extra}]' (in a checkout: pip install -e '.[{extra}]')"
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The sentence that names the known name nearest to a wrong one: ` Did you mean 'ask'?`.
+
+    It begins with a blank, to follow the sentence that says what is wrong; capitals do not count.
+    Empty where nothing is near.
+    """
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(wrong.lower(), names, n=1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""

@@ -106,3 +106,26 @@ def test_models_that_are_not_there(capsys, tmp_path) -> None:
 def test_devices_and_types(capsys, option, value) -> None:
     words = ["ask", str(PICTURE), "What?", "--model", str(checkpoint("tiny"))]
     refused(capsys, [*words, option, value], repr(value))
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["aks"], "ask"),
+        (["ask", str(PICTURE), "What?", "--model", "nanno"], "nano"),
+        (["info", "smal"], "small"),
+        (["train", "nano-rowz", "--show"], "nano-rows"),
+        (["synth", "--out", "absent", "--pictures", "receit"], "receipt"),
+        (["synth", "--out", "absent", "--split", "held-out"], "heldout"),
+        (["eval", "synth", "--only", "color"], "colour"),
+        (["eval", "chartqq"], "chartqa"),
+        (["quantize", "nano", "absent", "--scheme", "int44"], "int4"),
+    ],
+)
+def test_the_nearest_name_is_told(capsys, words, near) -> None:
+    assert cli.main(words) == 2
+    assert f" Did you mean {near!r}?" in capsys.readouterr().err
+
+
+def test_a_group_without_a_scheme_names_the_option(capsys) -> None:
+    refused(capsys, ["bench", "nano", "--group-size", "64"], "--quantize int4")

@@ -1,5 +1,6 @@
 """Asking: the ways in, what comes back, and boxes in the right picture."""
 
+import dataclasses
 import io
 import json
 
@@ -9,6 +10,8 @@ from golden import GOLDEN
 from scripted import boxes, scripted
 
 from vl2.chat import as_conversation
+from vl2.engine.assistant import Options
+from vl2.engine.sampling import Sampling
 from vl2.errors import ContextError, ConversationError, ImageError, InputError
 from vl2.grounding import Box
 
@@ -182,10 +185,18 @@ def test_bad_input_is_told_before_the_engine_is_asked() -> None:
     assert engine.requests == []
 
 
-def test_an_unknown_option_is_a_type_error() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("temprature", "temperature"), ("max_tile", "max_tiles")]
+)
+def test_an_unknown_option_is_a_type_error_that_names_the_nearest(wrong, near) -> None:
     assistant, _ = scripted()
-    with pytest.raises(TypeError, match="temprature"):
-        assistant.ask(PICTURE, "What?", temprature=1)
+    told = f"There is no option '{wrong}'. Did you mean '{near}'"
+    with pytest.raises(TypeError, match=told):
+        assistant.ask(PICTURE, "What?", **{wrong: 1})
+
+
+def test_the_options_of_an_answer_are_the_fields_of_sampling() -> None:
+    assert set(Options.__annotations__) == {field.name for field in dataclasses.fields(Sampling)}
 
 
 def test_where_it_runs() -> None:

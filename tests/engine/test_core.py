@@ -147,8 +147,9 @@ def test_an_answer_ends_where_the_context_or_the_cache_does() -> None:
 def test_what_cannot_be_answered_is_told_at_once() -> None:
     core = core_of(cache_tokens=3 * BLOCK)
     assert core.context == 3 * BLOCK
-    with pytest.raises(ContextError, match="takes 48 tokens"):
+    with pytest.raises(ContextError, match="takes 48 tokens") as caught:
         core.prepare(request_of(words=47), Listener())
+    assert "pictures" not in str(caught.value)
     with pytest.raises(InputError, match="token 64"):
         core.prepare(request_of(logit_bias={64: 1.0}), Listener())
     assert not core.busy

@@ -111,12 +111,12 @@ def test_golden_configs_load(variant):
 @pytest.mark.parametrize(
     ("part", "values", "message"),
     [
-        ("language_config", {"first_k_dense_replac": 1}, "did you mean 'first_k_dense_replace'"),
-        ("vision_config", {"widht": 1152}, "'widht' in vision_config; did you mean 'width'"),
-        ("projector_config", {"n_embedding": 8}, "did you mean 'n_embed'"),
-        ("", {"tile_tga": "2D"}, "'tile_tga' in the configuration; did you mean 'tile_tag'"),
+        ("language_config", {"first_k_dense_replac": 1}, "Did you mean 'first_k_dense_replace'"),
+        ("vision_config", {"widht": 1152}, "'widht' in vision_config. Did you mean 'width'"),
+        ("projector_config", {"n_embedding": 8}, "Did you mean 'n_embed'"),
+        ("", {"tile_tga": "2D"}, "'tile_tga' in the configuration. Did you mean 'tile_tag'"),
         ("language_config", {"partial_rotary_factor": 0.5}, "'partial_rotary_factor'"),
-        ("language_config", {"qqq": 1}, "Unknown key 'qqq' in language_config; remove it."),
+        ("language_config", {"qqq": 1}, "Unknown key 'qqq' in language_config. Remove it."),
         ("language_config", {"hidden_size": "2048"}, "expected int, got str"),
         ("language_config", {"hidden_size": 1024}, "n_embed 2048 differs from language"),
         ("vision_config", {"width": 1024}, "input_dim 1152 differs from vision_config.width 1024"),
@@ -191,7 +191,7 @@ def test_unknown_keys_are_refused_through_the_auto_class_too(tmp_path):
     config.save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(file.read_text().replace('"tile_tag"', '"tile_tagg"'))
-    with pytest.raises(CheckpointError, match="did you mean 'tile_tag'"):
+    with pytest.raises(CheckpointError, match="Did you mean 'tile_tag'"):
         AutoConfig.from_pretrained(tmp_path)
 
 

@@ -105,7 +105,7 @@ def test_a_deepseek_ocr(folder):
 
 def test_an_unknown_key(folder):
     change_config(folder, lambda values: values.update(tile_tga="2D"))
-    assert "did you mean 'tile_tag'" in refusal(folder)
+    assert "Did you mean 'tile_tag'" in refusal(folder)
 
 
 def test_no_weights(folder):

@@ -54,6 +54,12 @@ def test_a_long_text_is_to_be_shortened(vocabulary):
         build(vocabulary, [], "0123456789", max_tokens=4)
 
 
+def test_a_text_that_is_too_long_by_itself_is_told_whatever_stands_beside_it(vocabulary):
+    with pytest.raises(ContextError, match=r"text alone takes \d+: shorten it") as caught:
+        build(vocabulary, [PIL.Image.new("L", (64, 64))], "word " * 5000)
+    assert "fewer pictures" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"mean": (0.5,)}, {"mean": (127.0,) * 3}, {"std": (0.5, 0.5, 0.0)}, {"max_tokens": 0}],

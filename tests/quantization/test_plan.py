@@ -102,7 +102,7 @@ def test_a_group_of_ones_own():
     assert plan.scheme("model.language_model.layers.3.mlp.experts").group == 64
     assert plan_of("int4").group_size == 32
     assert plan_of(None) is None
-    with pytest.raises(InputError, match="group of 64 goes with a scheme"):
+    with pytest.raises(InputError, match="--quantize int4 on the command line"):
         plan_of(None, 64)
     with pytest.raises(InputError, match="not 7"):
         plan_of("int4", 7)

@@ -35,6 +35,7 @@ def test_saved_recipe_loads_as_the_same(tmp_path):
         ("turns=3", "two integers"),
         ("steps", "key=value"),
         ("learning_rate=-1", "positive"),
+        ("lora_rank=4", "--set bias_step=0"),
     ],
 )
 def test_a_bad_setting_is_told(setting, told):

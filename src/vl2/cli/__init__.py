@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vl2.errors import InputError, MissingExtraError, VL2Error
+from vl2.errors import InputError, MissingExtraError, VL2Error, did_you_mean
 
 VERBS = {
     "ask": "Ask a question about one or several pictures.",
@@ -70,7 +70,8 @@ class _VerbTable(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         if cmd_name not in VERBS:
-            return None
+            near = did_you_mean(cmd_name, VERBS)
+            return ctx.fail(f"There is no verb {cmd_name!r}.{near}")
         function = importlib.import_module(f"vl2.cli.{cmd_name}").command
         verb = typer.Typer(add_completion=False, rich_markup_mode=None)
         verb.command(cmd_name)(function)

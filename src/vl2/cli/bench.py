@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2.cli import options, terminal
-from vl2.errors import InputError
+from vl2.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from vl2.evals.speed.machine import Machine
@@ -101,7 +101,8 @@ def _load(
     if not random:
         return load_parts(name, device, dtype, *stored)
     if name not in RELEASES:
-        raise InputError(f"There is no released shape {name!r}: use {', '.join(RELEASES)}.")
+        near = did_you_mean(name, RELEASES)
+        raise InputError(f"There is no released shape {name!r}.{near} Use {', '.join(RELEASES)}.")
     place = choose_device(device)
     config = released_config(name)
     processor = processor_for(config)

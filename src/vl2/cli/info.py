@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vl2.cli import terminal
-from vl2.errors import CheckpointError
+from vl2.errors import CheckpointError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,8 +78,8 @@ def _config(model: str) -> "DeepseekVLV2Config":
         return released_config(model)
     if model != EMBEDDED and not terminal.exists(model):
         raise CheckpointError(
-            f"There is no model {model!r}: use {EMBEDDED}, {', '.join(RELEASES)}, or a folder "
-            "that holds a config.json."
+            f"There is no model {model!r}.{did_you_mean(model, (EMBEDDED, *RELEASES))} Use "
+            f"{EMBEDDED}, {', '.join(RELEASES)}, or a folder that holds a config.json."
         )
     return load_config(find_checkpoint(model))
 

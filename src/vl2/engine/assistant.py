@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from vl2 import grounding
 from vl2.chat import Conversation, ConversationLike, Image, Message, Picture, as_conversation
 from vl2.engine.requests import Answer, Choice, Delta, Engine, Finish, Request
 from vl2.engine.sampling import Sampling
-from vl2.errors import InputError
+from vl2.errors import InputError, did_you_mean
 from vl2.processing.images import open_image
 from vl2.processing.processor import DeepseekVLV2Processor
 
@@ -195,6 +195,7 @@ class Assistant:
             The request, and the size in pixels of the last picture (None without pictures), which
             `vl2.grounding.parse` needs to place the boxes of the answer.
         """
+        _check_names(options)
         sampling = Sampling(**options)
         conversation, size = _opened(as_conversation(messages, pictures))
         prompt = self._processor.encode(
@@ -220,6 +221,21 @@ class Assistant:
         """
         question = grounding.locate_question(phrase)
         return self.ask(picture, question, max_tiles=max_tiles, **options)
+
+
+def _check_names(options: Iterable[str]) -> None:
+    """Refuse an option that there is not, as Python refuses a keyword.
+
+    Raises:
+        TypeError: there is one; the nearest known one is named.
+    """
+    known = ("max_tiles", *Options.__annotations__)
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"There is no option {name!r}.{did_you_mean(name, known)} "
+                f"Use some of {', '.join(known)}."
+            )
 
 
 def _question(question: str) -> str:

@@ -95,10 +95,14 @@ class Core:
         prompt, sampling = request.prompt, request.sampling
         room = self.context - len(prompt)
         if room < 1:
+            ways = (
+                "use fewer pictures, a smaller max_tiles, or"
+                if prompt.grids
+                else "use less text, or"
+            )
             raise ContextError(
                 f"The conversation takes {len(prompt)} tokens and leaves no room for an answer in "
-                f"the context of {self.context}: use fewer pictures, a smaller max_tiles, or "
-                "begin a new conversation."
+                f"the context of {self.context}: {ways} begin a new conversation."
             )
         unknown = [t for t in sampling.logit_bias if t >= self._language.vocab_size]
         if unknown:

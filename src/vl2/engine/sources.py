@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from vl2.errors import CheckpointError
+from vl2.errors import CheckpointError, did_you_mean
 
 EMBEDDED = "nano"
 
@@ -70,8 +70,8 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     if _REPOSITORY.fullmatch(name) and not name.startswith("."):
         return _downloaded(name, name)
     raise CheckpointError(
-        f"There is no model {name!r}: use {EMBEDDED}, {', '.join(RELEASES)}, a folder that holds "
-        "a checkpoint, or a repository owner/name."
+        f"There is no model {name!r}.{did_you_mean(name, (EMBEDDED, *RELEASES))} Use {EMBEDDED}, "
+        f"{', '.join(RELEASES)}, a folder that holds a checkpoint, or a repository owner/name."
     )
 
 

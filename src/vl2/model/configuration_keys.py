@@ -1,13 +1,12 @@
 """What the configurations share: which keys a file may hold, and how large counts may be."""
 
-import difflib
 import math
 from typing import Any, ClassVar
 
 import torch
 from transformers import GenerationConfig, PreTrainedConfig
 
-from vl2.errors import CheckpointError
+from vl2.errors import CheckpointError, did_you_mean
 
 QUANTIZATION_METHOD = "vl2"
 """`quant_method` of checkpoints whose weights are stored as this package stores them."""
@@ -117,10 +116,9 @@ class OfficialConfig(PreTrainedConfig):
         unknown = sorted(key for key in kwargs if key not in _LIBRARY_KEYS)
         if unknown:
             known = sorted(self._field_names() | set(self.attribute_map))
-            near = difflib.get_close_matches(unknown[0], known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; remove it."
+            hint = did_you_mean(unknown[0], known) or " Remove it."
             where = self.base_config_key or "the configuration"
-            raise CheckpointError(f"Unknown key {unknown[0]!r} in {where}{hint}")
+            raise CheckpointError(f"Unknown key {unknown[0]!r} in {where}.{hint}")
 
     @classmethod
     def _field_names(cls) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from vl2.errors import InputError
+from vl2.errors import InputError, did_you_mean
 from vl2.model.configuration_keys import QUANTIZATION_METHOD
 from vl2.ops.groupwise import Scheme
 
@@ -103,7 +103,8 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
             InputError: there is no such scheme, or no such group.
         """
         if scheme not in SCHEMES:
-            raise InputError(f"There is no scheme {scheme!r}: use {' or '.join(SCHEMES)}.")
+            near = did_you_mean(scheme, SCHEMES)
+            raise InputError(f"There is no scheme {scheme!r}.{near} Use {' or '.join(SCHEMES)}.")
         return cls(SCHEMES[scheme], GROUPS[scheme] if group_size is None else group_size)
 
     @classmethod
@@ -145,5 +146,8 @@ def plan_of(scheme: str | None, group_size: int | None = None) -> VL2Quantizatio
     if scheme is not None:
         return VL2QuantizationConfig.named(scheme, group_size)
     if group_size is not None:
-        raise InputError(f"A group of {group_size} goes with a scheme: say int8 or int4 as well.")
+        raise InputError(
+            f"Groups of {group_size} columns go with a scheme: say which one as well "
+            "(quantize='int4' or 'int8'; --quantize int4 on the command line)."
+        )
     return None

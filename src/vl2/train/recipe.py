@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
-from vl2.errors import InputError
+from vl2.errors import InputError, did_you_mean
 
 BUILTIN = Path(__file__).parent / "recipes"
 STAGES = ("vision", "align", "pretrain", "sft")
@@ -168,8 +167,11 @@ class Recipe:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         knows_patches = self.naming_weight == 0 or self.data == "synth"
         _require(knows_patches, "naming_weight", self.naming_weight, "0 unless data is synth")
-        kept = self.lora_rank == 0 or self.bias_step == 0
-        _require(kept, "bias_step", self.bias_step, "0 beside adapters, which do not keep biases")
+        if self.lora_rank and self.bias_step:
+            raise InputError(
+                f"In the recipe, bias_step is {self.bias_step}, but adapters (lora_rank "
+                f"{self.lora_rank}) do not keep biases: set it to 0 (--set bias_step=0)."
+            )
         low, high = self.turns
         _require(0 <= low <= high, "turns", self.turns, "two numbers, the lower first")
 
@@ -240,8 +242,11 @@ def load_recipe(source: str, overrides: tuple[str, ...] = ()) -> Recipe:
 def _read(source: str) -> dict[str, Any]:
     path = next((path for path in (Path(source), _builtin(source)) if _is_file(path)), None)
     if path is None:
-        known = ", ".join(builtin_recipes())
-        raise InputError(f"There is no recipe {source!r}: give a YAML file or one of {known}.")
+        known = builtin_recipes()
+        raise InputError(
+            f"There is no recipe {source!r}.{did_you_mean(source, known)} Give a YAML file or one "
+            f"of {', '.join(known)}."
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -271,8 +276,7 @@ def _recipe_from(values: dict[str, Any], source: str) -> Recipe:
     types = get_type_hints(Recipe)
     for key in values:
         if key not in types:
-            near = difflib.get_close_matches(str(key), types, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(str(key), types)
             raise InputError(f"The recipe {source} has an unknown key {key!r}.{hint}")
     if "name" not in values:
         raise InputError(f"The recipe {source} needs a name.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vl2.errors import InputError
+from vl2.errors import InputError, did_you_mean
 from vl2.evals.benchmarks import options, others, texts
 from vl2.evals.benchmarks.questions import Task
+
+_VERBS = ("synth", "documents", "reproduce")  # evaluations of other kinds
 
 TASKS: dict[str, Task] = {task.name: task for task in (*texts.TASKS, *options.TASKS, *others.TASKS)}
 
@@ -19,8 +21,8 @@ def find_task(name: str) -> Task:
     """
     if name not in TASKS:
         raise InputError(
-            f"There is no evaluation {name!r}: use synth, documents, reproduce or one of "
-            f"{', '.join(TASKS)}."
+            f"There is no evaluation {name!r}.{did_you_mean(name, (*_VERBS, *TASKS))} "
+            f"Use {', '.join(_VERBS)} or one of {', '.join(TASKS)}."
         )
     return TASKS[name]
 
