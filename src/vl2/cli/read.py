@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2.cli import options, reading, terminal
+from vl2.cli.pace import Pace, in_short
 from vl2.cli.wish import Wish
 
 if TYPE_CHECKING:
@@ -149,13 +150,13 @@ def command(
         quiet=quiet,
     )
     started = time.monotonic()
-    outcomes = reading.read(wish)
-    _tell(outcomes, wish, time.monotonic() - started)
+    outcomes, new = reading.read(wish)
+    _tell(outcomes, new, wish, time.monotonic() - started)
     if any(outcome.status != "ok" for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _tell(outcomes: list[Outcome], wish: Wish, seconds: float) -> None:
+def _tell(outcomes: list[Outcome], new: Pace, wish: Wish, seconds: float) -> None:
     """What went wrong, a line each, and a summary."""
     wrong = [outcome for outcome in outcomes if outcome.status != "ok"]
     for outcome in wrong:
@@ -163,10 +164,13 @@ def _tell(outcomes: list[Outcome], wish: Wish, seconds: float) -> None:
     flagged = sum(outcome.flags for outcome in outcomes)
     pages = sum(outcome.read for outcome in outcomes)
     counted = f"{_count(len(outcomes), 'document')}, {_count(pages, 'page')}"
+    if 0 < new.read < pages:
+        counted += f" ({new.read} of them read now)"
+    speed = f" ({in_short(new.speed)} pages a second)" if new.read else ""
     parts = [f"{len(wrong)} with errors" if wrong else "no errors"]
     if flagged:
         parts.append(f"{_count(flagged, 'page')} to look at")
-    typer.echo(f"{counted} in {seconds:.1f} s; {', '.join(parts)}: {wish.out}")
+    typer.echo(f"{counted} in {seconds:.1f} s{speed}; {', '.join(parts)}: {wish.out}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl2.cli import pace, spreading, terminal
+from vl2.cli.pace import Pace
 from vl2.cli.wish import Wish
 from vl2.errors import InputError
 
@@ -57,8 +58,8 @@ def limits(seconds: float, memory: str, pages: int) -> Limits:
     return Limits(seconds=seconds, memory=parse_size(memory), pages=pages)
 
 
-def read(wish: Wish) -> list[Outcome]:
-    """Read what is new, and write index and report."""
+def read(wish: Wish) -> tuple[list[Outcome], Pace]:
+    """Read what is new, and write index and report; what became of all, and how fast it went."""
     from vl2.documents.offline import no_network
 
     _check_engine(wish)
@@ -68,7 +69,7 @@ def read(wish: Wish) -> list[Outcome]:
         return _read(wish)
 
 
-def _read(wish: Wish) -> list[Outcome]:
+def _read(wish: Wish) -> tuple[list[Outcome], Pace]:
     from vl2.documents.files import clear_parts, held
     from vl2.documents.index import check_index, write_index
     from vl2.documents.report.writing import write_report
@@ -88,13 +89,14 @@ def _read(wish: Wish) -> list[Outcome]:
             _check_server(wish)
             with pace.shown(len(planned.jobs), quiet=wish.quiet) as line:
                 outcomes = spreading.work(wish, settings, planned, line)
+            pages = line.pace
         else:
-            outcomes = run(planned, _not_called, 1)
+            outcomes, pages = run(planned, _not_called, 1), Pace(0)
         write_index(wish.out, outcomes)
         if wish.report:
             _add_copies(wish)
             write_report(wish.out)
-    return outcomes
+    return outcomes, pages
 
 
 def _add_copies(wish: Wish) -> None:

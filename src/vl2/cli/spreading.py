@@ -40,9 +40,14 @@ def work(
     line: Line,
 ) -> list[Outcome]:
     """Read what is to be read, by whoever was asked for."""
+    from vl2.documents.batch.errand import LOCAL
     from vl2.documents.run import gathered, run
 
     errand = _errand(wish, settings)
+    many = wish.ray is not None or (wish.workers is not None and wish.workers > 1)
+    lazy = not many and _may_need_no_model(settings, planned)
+    if settings.engine == LOCAL and not lazy:
+        line.wait()
     if wish.ray is not None:
         from vl2.documents.batch.cluster import read_on_cluster
 
@@ -57,12 +62,21 @@ def work(
             return run(planned, pool.read, workers * wish.parallel, line.finish)
     from vl2.documents.batch.errand import open_desk
 
-    reader = _reader(wish, settings, planned)
+    reader = _reader(wish, settings, lazy=lazy)
     with contextlib.closing(open_desk(errand, reader, line.add)) as desk:
         return run(planned, desk.read, wish.parallel, line.finish)
 
 
-def _reader(wish: Wish, settings: Settings, planned: Plan) -> Reader:
+def _may_need_no_model(settings: Settings, planned: Plan) -> bool:
+    """Whether all pages may turn out to have a text layer, and nothing else is asked."""
+    from vl2.documents.batch.errand import LOCAL
+
+    only_text = settings.text_layer == "prefer" and {t.kind for t in settings.tasks} == {"text"}
+    pdfs = any(job.path.suffix.lower() == ".pdf" for job in planned.jobs)
+    return settings.engine == LOCAL and only_text and pdfs
+
+
+def _reader(wish: Wish, settings: Settings, *, lazy: bool) -> Reader:
     """Who reads; a model that may not be needed is loaded when it is."""
     from vl2.documents.batch.errand import LOCAL, open_reader
     from vl2.documents.readers import Identity, LazyReader
@@ -70,9 +84,7 @@ def _reader(wish: Wish, settings: Settings, planned: Plan) -> Reader:
     def opened() -> Reader:
         return open_reader(settings, wish.url, lambda: _assistant(wish))
 
-    only_text = settings.text_layer == "prefer" and {t.kind for t in settings.tasks} == {"text"}
-    pdfs = any(job.path.suffix.lower() == ".pdf" for job in planned.jobs)
-    if settings.engine == LOCAL and only_text and pdfs:
+    if lazy:
         identity = Identity(LOCAL, settings.model, None, settings.fingerprint)
         return LazyReader(identity, opened)
     return opened()

@@ -70,7 +70,9 @@ class _Case:
 
 
 Told: TypeAlias = Callable[[int, int], None]
-"""Told how many pages more have been found in a document that is opened, and how many are read."""
+"""Told how many pages more are to be read, of a document that is opened, and how many are read.
+
+Fewer than none are to be read more where a page had been read before, or cannot be."""
 
 
 def _nothing(found: int, read: int) -> None:
@@ -201,7 +203,7 @@ class Desk:
                 kept = PageResult(number, error=f"not tried, after {lost} pages that were lost")
             if kept is not None:
                 waiting.append(_done(kept))
-                self._on_pages(0, 1)
+                self._on_pages(-1, 0)
                 continue
             try:
                 sheet = renderer.page(number - 1, self._settings.dpi)
@@ -209,7 +211,7 @@ class Desk:
                 # Not kept for another time, when the machine may have more to give.
                 lost += isinstance(problem, LostPageError)
                 waiting.append(_done(PageResult(number, error=_sentence(problem))))
-                self._on_pages(0, 1)
+                self._on_pages(-1, 0)
             else:
                 self._room.enter(sheet.pixels)
                 waiting.append(self._pool.submit(self._read, case, number, sheet))
@@ -236,7 +238,7 @@ class Desk:
 
     def _keep(self, case: _Case, page: PageResult) -> PageResult:
         files.write_json(_page_file(case.place, page.page), page.as_dict())
-        self._on_pages(0, 1)
+        self._on_pages(*((0, 1) if page.error is None else (-1, 0)))
         return page
 
 

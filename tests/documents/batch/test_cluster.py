@@ -73,3 +73,5 @@ def test_pages_that_were_counted_together_are_told_by_documents():
     assert told == [(3, 0), (4, 0), (0, 3)]
     tell(lambda *pages: told.append(pages), 0, 0, 0)
     assert len(told) == 3
+    tell(lambda *pages: told.append(pages), 0, -2, 1)  # two that need not be read
+    assert told[3:] == [(-2, 1)]

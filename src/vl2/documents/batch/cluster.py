@@ -175,8 +175,8 @@ def tell(on_pages: Told, documents: int, found: int, read: int) -> None:
         share = found // left
         found -= share
         on_pages(share, 0)
-    if read:
-        on_pages(0, read)
+    if found or read:
+        on_pages(found, read)
 
 
 @contextlib.contextmanager
