@@ -151,6 +151,7 @@ def test_help_goes_to_standard_error(model, piped, capsys) -> None:
     assert out == ""
     for command in ("/image", "/clear", "/save", "/help", "/quit"):
         assert command in err
+    assert max(map(len, err.splitlines())) < 80
 
 
 @pytest.mark.parametrize(
@@ -169,17 +170,24 @@ def test_help_goes_to_standard_error(model, piped, capsys) -> None:
         (str(GOLDEN), "is a folder"),
     ],
 )
-def test_a_mistake_ends_a_pipe_but_not_a_talk(model, piped, typed, capsys, line, told) -> None:
-    model()
+def test_a_mistake_is_told_and_the_rest_goes_on(model, piped, typed, capsys, line, told) -> None:
+    model("b")
     assert piped(line, "Second", words=("-q",)) == 2
     out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
+    assert (out, err.count("\n")) == ("b\n", 1)
     assert told in err
     model("b")
     assert typed(line, "Second", words=("-q",)) == 0
     out, err = capsys.readouterr()
     assert out == "b\n"
     assert told in err
+
+
+def test_what_follows_a_mistake_in_a_pipe_is_saved(model, piped, tmp_path) -> None:
+    model("a")
+    target = tmp_path / "talk.json"
+    assert piped("nowhere.png", "First", f"/save {target}") == 2
+    assert len(json.loads(target.read_text(encoding="utf-8"))) == 2
 
 
 def test_a_bad_picture_is_told_before_a_model_is_loaded(monkeypatch, piped, capsys) -> None:

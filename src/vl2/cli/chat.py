@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from vl2.chat import Conversation
     from vl2.engine import Stream
 
+EXIT_MISTAKES = 2
 _HELP = """\
-Type a question and press Enter. A line that is only the path of a picture adds that picture.
+Type a question and press Enter; the path of a picture alone adds the picture.
   /image PATH   add a picture to the next question
   /clear        begin a new conversation, without the pictures
   /save FILE    save the conversation as JSON
@@ -46,7 +47,8 @@ def command(
 ) -> None:
     """Talk about pictures, turn by turn; /help inside shows how.
 
-    Questions may also come from a pipe, one a line; then the first mistake ends it.
+    Questions may also come from a pipe, one a line. A mistake is told and the rest goes on; the
+    exit code of a pipe with mistakes is 2.
     """
     if sys.stdin is None:
         raise InputError("Standard input is closed, and questions come from there: open it.")
@@ -61,14 +63,16 @@ def command(
     interactive = sys.stdin.isatty()
     if interactive:
         talk.tell("ask something; /help shows what else you can do.")
+    mistakes = 0
     for line in _typed() if interactive else _piped():
         try:
             if not talk.take(line.strip()):
                 break
         except VL2Error as error:
-            if not interactive:
-                raise
             terminal.note(str(error))
+            mistakes += 1
+    if mistakes and not interactive:
+        raise typer.Exit(EXIT_MISTAKES)
 
 
 class _Talk:
