@@ -98,6 +98,30 @@ def test_what_is_no_json_object_is_flagged(said):
     page, _ = page_of(said, read_fields("total"))
     assert page.fields is None
     assert page.flags == [NO_JSON]
+    assert page.unparsed == [{"task": "fields", "answer": said}]
+
+
+def test_json_that_was_cut_is_kept_and_flagged_as_cut_only():
+    said = '{"total": "12'
+    page, _ = page_of(Reply(said, Usage(), cut=True), read_fields("total"))
+    assert (page.fields, page.flags) == (None, [CUT])
+    assert page.unparsed == [{"task": "fields", "answer": said}]
+
+
+def test_of_bands_those_answers_are_kept_that_could_not_be_read():
+    said = iter(['{"total": "12"}', "<b>no</b>", '{"total": "13"}', "{"])
+    page, _ = page_of(lambda picture, prompt: next(said), read_fields("total"), picture=LONG)
+    assert page.fields == {"total": "12"}
+    assert [entry["answer"] for entry in page.unparsed] == ["<b>no</b>", "{"]
+
+
+def test_an_answer_without_a_table_is_kept_unless_another_band_has_one():
+    page, _ = page_of("There is none.", read_tables())
+    assert (page.tables, page.flags) == ([], [])
+    assert page.unparsed == [{"task": "tables", "answer": "There is none."}]
+    said = iter(["none", "| a | b |\n| 1 | 2 |", "none", "none"])
+    page, _ = page_of(lambda picture, prompt: next(said), read_tables(), picture=LONG)
+    assert (len(page.tables), page.unparsed) == (1, [])
 
 
 def test_json_in_a_fence_counts():

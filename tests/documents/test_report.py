@@ -93,6 +93,28 @@ def test_it_shows_what_was_read(report):
         assert part in text
 
 
+def test_it_shows_answers_that_could_not_be_read(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(pdf(["Total 12"]))
+    reader = StubReader(lambda picture, prompt: f"Sorry {ATTACK}")
+    asked = settings_of(read_fields("total"), read_tables())
+    write_index(tmp_path, read_all([tmp_path / "a.pdf"], tmp_path, reader, asked))
+    report = write_report(tmp_path)
+    text = report.read_text(encoding="utf-8")
+    for title in ("Answer that is no JSON object", "Answer without a table"):
+        assert f"<h3>{title}</h3><pre>Sorry &lt;/pre&gt;" in text
+    assert elements(report).tags.count("script") == 1
+
+
+def test_results_of_an_earlier_version_are_shown(report):
+    for path in report.parent.rglob("result.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for page in result["pages"]:
+            del page["unparsed"]
+        path.write_text(json.dumps(result), encoding="utf-8")
+    write_report(report.parent)
+    assert "sunflower" in report.read_text(encoding="utf-8")
+
+
 def test_large_runs_are_shown_in_part(report, monkeypatch):
     monkeypatch.setattr(writing, "MAX_PAGES", 2)
     write_report(report.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,13 +108,24 @@ def _markdown(result: PageResult, reading: Reading) -> PageResult:
 
 
 def _tables(result: PageResult, reading: Reading) -> PageResult:
-    return replace(result, tables=join_tables([parse_tables(text) for text in _texts(reading)]))
+    tables = join_tables([parse_tables(text) for text in _texts(reading)])
+    kept = result if tables else _unparsed(result, reading, reading.replies)
+    return replace(kept, tables=tables)
 
 
 def _fields(result: PageResult, reading: Reading) -> PageResult:
     objects = [_object(reply.text) for reply in reading.replies]
-    flags = [NO_JSON] if None in objects else []
-    return replace(result, fields=merged(objects), flags=result.flags + flags)
+    lost = [reply for reply, held in zip(reading.replies, objects, strict=True) if held is None]
+    # What was cut is flagged already, and could hardly be JSON.
+    flags = [NO_JSON] if any(not reply.cut for reply in lost) else []
+    kept = _unparsed(result, reading, lost)
+    return replace(kept, fields=merged(objects), flags=result.flags + flags)
+
+
+def _unparsed(result: PageResult, reading: Reading, replies: Iterable[Reply]) -> PageResult:
+    """Keep answers as they were written."""
+    said = [{"task": reading.task.kind, "answer": reply.text} for reply in replies]
+    return replace(result, unparsed=result.unparsed + said)
 
 
 def _answers(result: PageResult, reading: Reading) -> PageResult:

@@ -31,6 +31,8 @@ class PageResult:
         markdown: the page as Markdown.
         tables: rows of cells each.
         fields: the JSON object.
+        unparsed: answers without the JSON object or the table that was asked for, as they were
+            written; the task (`fields` or `tables`) and the answer each.
         answers: question and answer each, boxes that the answer points at.
         boxes: phrase, label and corners in pixels each.
         text_layer: what the PDF says itself, if it was compared.
@@ -50,6 +52,7 @@ class PageResult:
     markdown: str | None = None
     tables: list[Table] | None = None
     fields: dict[str, Any] | None = None
+    unparsed: list[dict[str, str]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     boxes: list[dict[str, Any]] = field(default_factory=list)
     text_layer: str | None = None

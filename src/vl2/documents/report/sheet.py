@@ -14,6 +14,12 @@ MAX_ROWS = 200
 """What is longer is shortened here; the result file has all of it."""
 
 
+_UNPARSED = {
+    "fields": "Answer that is no JSON object",
+    "tables": "Answer without a table",
+}
+
+
 def safe(value: object) -> str:
     """Text that is only text, also inside an attribute's quotes."""
     written = str(value)
@@ -63,6 +69,8 @@ def _findings(page: dict[str, Any], name: str) -> Iterator[str]:
     yield from (f"<span class=flag>{safe(flag)}</span>" for flag in page["flags"])
     if page["fields"] is not None:
         yield f"<h3>Fields</h3>{values(page['fields'])}"
+    for answer in page.get("unparsed", ()):  # results of earlier versions have none
+        yield f"<h3>{_UNPARSED[answer['task']]}</h3>{_said(answer['answer'])}"
     boxes = list(_boxes(page))
     if page["boxes"]:
         yield f"<h3>Boxes</h3><ul>{''.join(_items(boxes, name, 'boxes'))}</ul>"
