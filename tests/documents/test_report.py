@@ -157,6 +157,39 @@ def test_files_with_the_same_content_are_shown_together_by_all_their_names(tmp_p
     assert "the index lists all" not in text
 
 
+def test_documents_to_look_at_have_a_colour_of_their_own(tmp_path):
+    for name, lines in (("fine.pdf", ["Total 12"]), ("odd.pdf", ["Sum 21"])):
+        (tmp_path / name).write_bytes(pdf(lines))
+    (tmp_path / "locked.pdf").write_bytes(encrypted())
+    reader = StubReader(lambda picture, prompt: "Total 12")
+    paths = [tmp_path / name for name in ("fine.pdf", "locked.pdf", "odd.pdf")]
+    asked = settings_of(read_text(), text_layer="compare")
+    write_index(tmp_path, read_all(paths, tmp_path, reader, asked))
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    dots = re.findall(r'<i class="dot (\w+)" title="([\w ]+)"></i><span>(\w+\.pdf)', text)
+    assert dots == [
+        ("ok", "fine", "fine.pdf"),
+        ("error", "not read", "locked.pdf"),
+        ("look", "to look at", "odd.pdf"),
+    ]
+    assert re.findall(r"</i>([\w ]+)</span>", text) == [
+        "fine",
+        "to look at",
+        "read in part",
+        "not read",
+    ]
+    assert "i.look{background:var(--partial)}" in text
+
+
+def test_what_is_wrong_with_a_page_is_said_once(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff" + b"x" * 99)
+    (tmp_path / "locked.pdf").write_bytes(encrypted())
+    paths = [tmp_path / "broken.jpg", tmp_path / "locked.pdf"]
+    write_index(tmp_path, read_all(paths, tmp_path, StubReader(), settings_of()))
+    bad = re.findall(r"<p class=bad>([^<]+)", write_report(tmp_path).read_text(encoding="utf-8"))
+    assert len(bad) == len(set(bad)) == 2
+
+
 @pytest.mark.browser
 def test_in_a_browser_nothing_runs_and_the_search_finds(report):
     library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -185,6 +218,12 @@ def test_in_a_browser_nothing_runs_and_the_search_finds(report):
         page.wait_for_timeout(250)
         assert page.locator("section:visible h2").all_inner_texts() == ["locked.pdf"]
         page.click("button[data-show=all]")
+        page.click('nav a[href="#d0"]')
+        space = page.evaluate(
+            "document.querySelector('#d0 h2').getBoundingClientRect().top"
+            " - document.querySelector('header').getBoundingClientRect().bottom"
+        )
+        assert 8 <= space <= 40
         page.hover("li[data-box]")
         assert page.locator("rect.lit").count() == 1
         browser.close()

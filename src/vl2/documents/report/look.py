@@ -8,6 +8,7 @@ CSS = """
 *{box-sizing:border-box}
 body{margin:0;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back)}
 a{color:var(--accent)}
+:root{--bar:3.6rem}
 header{position:sticky;top:0;z-index:2;background:var(--paper);border-bottom:1px solid var(--line);
 padding:.7rem 1.2rem;display:flex;flex-wrap:wrap;gap:.5rem 1.2rem;align-items:center}
 header h1{font-size:1.05rem;margin:0}header p{margin:0;color:var(--soft)}
@@ -18,16 +19,20 @@ button{font:inherit;color:inherit;background:none;border:1px solid var(--line);b
 padding:.3rem .7rem;cursor:pointer}
 button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--paper)}
 .frame{display:grid;grid-template-columns:17rem minmax(0,1fr);align-items:start}
-nav{position:sticky;top:3.6rem;max-height:calc(100vh - 3.6rem);overflow:auto;padding:.8rem .4rem}
+nav{position:sticky;top:var(--bar);max-height:calc(100vh - var(--bar));overflow:auto;
+padding:.8rem .4rem}
 nav a{display:flex;gap:.5rem;align-items:baseline;padding:.25rem .6rem;border-radius:.4rem;
 color:inherit;text-decoration:none;unicode-bidi:isolate}
 nav a:hover{background:var(--line)}
 nav span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 nav small{margin-left:auto;color:var(--soft)}
 i.dot{flex:none;width:.6rem;height:.6rem;border-radius:50%;background:var(--ok)}
-i.partial{background:var(--partial)}i.error,i.failed{background:var(--error)}
+i.look{background:var(--partial)}i.error,i.failed{background:var(--error)}
+i.partial{background:linear-gradient(90deg,var(--error) 50%,var(--ok) 50%)}
+.legend{display:flex;flex-wrap:wrap;gap:.1rem .9rem;margin:0 .6rem .5rem;color:var(--soft);
+font-size:.85rem}.legend span{display:flex;gap:.35rem;align-items:baseline}
 main{padding:1rem 1.2rem 40vh;min-width:0}
-section{margin:0 0 2rem;scroll-margin-top:4.2rem}
+section{margin:0 0 2rem}section,article{scroll-margin-top:calc(var(--bar) + 1rem)}
 h2{font-size:1.15rem;margin:0;overflow-wrap:anywhere;unicode-bidi:isolate}
 .about{color:var(--soft);margin:.1rem 0 .6rem;overflow-wrap:anywhere}
 .bad{color:var(--error);margin:.2rem 0;overflow-wrap:anywhere;unicode-bidi:isolate}
@@ -36,7 +41,7 @@ font-size:.85rem;margin:0 .3rem .3rem 0}
 article{display:grid;grid-template-columns:minmax(0,11fr) minmax(0,10fr);gap:1.2rem;padding:1rem;
 margin:0 0 1rem;background:var(--paper);border:1px solid var(--line);border-radius:.7rem;
 content-visibility:auto;contain-intrinsic-size:auto 40rem}
-figure{margin:0;position:sticky;top:4.6rem;align-self:start}
+figure{margin:0;position:sticky;top:calc(var(--bar) + 1rem);align-self:start}
 .sheet{position:relative;line-height:0;max-height:calc(100vh - 7rem);overflow:auto;
 border:1px solid var(--line);border-radius:.3rem;background:#fff}
 .sheet div{position:relative}.sheet img{width:100%;height:auto}
@@ -70,11 +75,15 @@ details{margin-top:.8rem}summary{cursor:pointer;color:var(--soft)}
 [hidden]{display:none!important}
 ::highlight(found){background:var(--mark)}
 @media(max-width:60rem){.frame{grid-template-columns:minmax(0,1fr)}nav{display:none}
-article{grid-template-columns:minmax(0,1fr)}figure{position:static}header{position:static}}
+article{grid-template-columns:minmax(0,1fr)}figure{position:static}header{position:static}
+section,article{scroll-margin-top:1rem}}
 @media print{header,nav{display:none}.frame,article{display:block}pre{max-height:none}}
 """
 
 SCRIPT = """
+const bar = document.querySelector("header");
+new ResizeObserver(() =>
+  document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar);
 const search = document.querySelector("input"), count = document.querySelector("#count");
 const sections = [...document.querySelectorAll("section")].map(section => ({
   section, link: document.querySelector(`nav a[href="#${section.id}"]`),

@@ -64,13 +64,9 @@ def _figure(page: dict[str, Any], folder: str, name: str) -> str:
 
 
 def _findings(page: dict[str, Any], name: str) -> Iterator[str]:
-    if page["error"]:
-        yield f"<p class=bad>{safe(page['error'])}</p>"
-    yield from (f"<span class=flag>{safe(flag)}</span>" for flag in page["flags"])
+    yield from _troubles(page)
     if page["fields"] is not None:
         yield f"<h3>Fields</h3>{values(page['fields'])}"
-    for answer in page.get("unparsed", ()):  # results of earlier versions have none
-        yield f"<h3>{_UNPARSED[answer['task']]}</h3>{_said(answer['answer'])}"
     boxes = list(_boxes(page))
     if page["boxes"]:
         yield f"<h3>Boxes</h3><ul>{''.join(_items(boxes, name, 'boxes'))}</ul>"
@@ -93,6 +89,15 @@ def _findings(page: dict[str, Any], name: str) -> Iterator[str]:
             f"<details><summary>text layer of the PDF{share}</summary>"
             f"{_said(page['text_layer'])}</details>"
         )
+
+
+def _troubles(page: dict[str, Any]) -> Iterator[str]:
+    """What was wrong with a page and with the answers about it."""
+    if page["error"]:
+        yield f"<p class=bad>{safe(page['error'])}</p>"
+    yield from (f"<span class=flag>{safe(flag)}</span>" for flag in page["flags"])
+    for answer in page.get("unparsed", ()):  # results of earlier versions have none
+        yield f"<h3>{_UNPARSED[answer['task']]}</h3>{_said(answer['answer'])}"
 
 
 def _said(text: str) -> str:

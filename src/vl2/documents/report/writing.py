@@ -25,6 +25,14 @@ REPORT = "report.html"
 MAX_PAGES = 3000
 """Pages that the report shows; more would be slow to open. The rest is in the index."""
 
+_STATES = {
+    "ok": "fine",
+    "look": "to look at",
+    "partial": "read in part",
+    "error": "not read",
+}
+"""What the colours of documents mean."""
+
 MAX_LOST = 20
 """Pages of a document that are shown though they could not be read."""
 
@@ -77,6 +85,7 @@ def _parts(
     told = f"documents: {len(rows)}, with errors: {wrong}; pages: {pages}, to look at: {flags}"
     if (count := sum(map(len, shown))) < len(rows):
         told += f"; documents shown: {count}, the index lists all"
+    legend = "".join(f"<span>{_dot(state)}{told}</span>" for state, told in _STATES.items())
     yield (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
@@ -88,17 +97,28 @@ def _parts(
         "<button data-show=error aria-pressed=false>errors</button>"
         "<button data-show=flag aria-pressed=false>to look at</button></span>"
         "<span id=count></span></header><div class=frame><nav>"
+        f"<p class=legend>{legend}</p>"
     )
     for number, (row, *_) in enumerate(shown):
         name = safe(_name(row))
         yield (
-            f'<a href="#d{number}" title="{name}"><i class="dot {safe(row["status"])}"></i>'
+            f'<a href="#d{number}" title="{name}">{_dot(_state(row))}'
             f"<span>{name}</span><small>{row['read']}</small></a>"
         )
     yield "</nav><main>"
     for number, group in enumerate(shown):
         yield from _section(out, number, group)
     yield f"</main></div><script>{SCRIPT}</script>"
+
+
+def _state(row: dict[str, Any]) -> str:
+    """Of a document: its status, unless it is fine but for pages to look at."""
+    return "look" if row["status"] == "ok" and row["flags"] else row["status"]
+
+
+def _dot(state: str) -> str:
+    """The colour of a document, with its meaning for who points at it."""
+    return f'<i class="dot {safe(state)}" title="{safe(_STATES.get(state, state))}"></i>'
 
 
 def _policy() -> str:
@@ -128,6 +148,8 @@ def _section(out: Path, number: int, group: list[dict[str, Any]]) -> Iterator[st
     if result is None:
         yield f"</p>{error}</section>"
         return
+    if any(page["error"] == row["error"] for page in result["pages"][:MAX_PAGES]):
+        error = ""  # it is said of its page
     folder = f"{DOCUMENTS}/{quote(row['folder'])}"
     yield f' <a href="{folder}/{RESULT}">{RESULT}</a></p>{error}'
     if len(result["pages"]) > 1 and isinstance(result.get("fields"), dict):
