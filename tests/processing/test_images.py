@@ -210,6 +210,13 @@ def test_text_named_png(tmp_path):
         open_image(path)
 
 
+def test_a_pdf_is_for_another_verb(tmp_path):
+    path = tmp_path / "invoice.pdf"
+    path.write_bytes(b"%PDF-1.7\n%\xe2\xe3\n1 0 obj\n")
+    with pytest.raises(ImageError, match=r"invoice\.pdf' is a PDF, and no picture: vl2 read"):
+        open_image(path)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
 def test_truncated_files(kind, part):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vl2.documents.settings import is_folder_name
 from vl2.errors import InputError
+from vl2.processing import images
 
 ENDINGS = frozenset(
     (
@@ -17,9 +18,6 @@ ENDINGS = frozenset(
     )
 )
 """Names that are read from folders end like this, in small letters or capitals."""
-
-_PDF_MARK = b"%PDF-"
-_PDF_MARK_WITHIN = 1024
 
 
 def find(words: Iterable[str | os.PathLike[str]], skip: Path | None = None) -> list[Path]:
@@ -57,7 +55,7 @@ def is_pdf(path: Path) -> bool:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        return _PDF_MARK in file.read(_PDF_MARK_WITHIN)
+        return images.is_pdf(file.read(images.PDF_MARK_WITHIN))
 
 
 def _expanded(name: str) -> str:

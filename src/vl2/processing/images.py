@@ -51,6 +51,10 @@ _DECODING_ERRORS = (
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
+PDF_MARK_WITHIN = 1024
+"""Bytes at the beginning of a file, among which those of a PDF have a mark."""
+
+_PDF_MARK = b"%PDF-"
 _ORIENTATION_TAG = 0x0112
 
 _UPRIGHT = {
@@ -264,6 +268,11 @@ def _check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
         )
 
 
+def is_pdf(data: bytes) -> bool:
+    """Whether the bytes of a file say at their beginning that it is a PDF."""
+    return _PDF_MARK in data[:PDF_MARK_WITHIN]
+
+
 def _open_encoded(data: bytes, name: str, limits: Limits) -> PIL.Image.Image:
     """Read the header of an encoded picture; nothing is decoded yet."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
@@ -279,6 +288,11 @@ def _open_encoded(data: bytes, name: str, limits: Limits) -> PIL.Image.Image:
             "scale it down first."
         ) from error
     except PIL.UnidentifiedImageError as error:
+        if is_pdf(data):
+            raise ImageError(
+                f"{name} is a PDF, and no picture: vl2 read reads PDFs "
+                "(pip install 'vl2[documents]')."
+            ) from error
         raise ImageError(
             f"{name} is not a picture of a known kind: use JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC."
         ) from error
