@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vl2.model.modeling import DeepseekVLV2ForCausalLM
     from vl2.processing.processor import DeepseekVLV2Processor
 
+_LABEL = 9
+"""Columns of what stands before a line of text."""
+
 
 def command(
     model: options.GivenModel = "nano",
@@ -114,19 +117,15 @@ def _load(
 
 def _show(described: str, machine: Machine, report: Report) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from vl2.cli.info import byte_size, operations
 
-    console = Console(highlight=False)
     peaks = ", ".join(f"{operations(at)}/s in {kind}" for kind, at in machine.operations.items())
     threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
-    # No line is broken in mid-sentence.
-    console.print(f"model    {described}", soft_wrap=True)
-    console.print(
-        f"machine  {threads}, reads {byte_size(machine.read_bytes)}/s, {peaks}", soft_wrap=True
-    )
+    reads = f"{threads}, reads {byte_size(machine.read_bytes)}/s, {peaks}"
+    for label, text in (("model", described), ("machine", reads)):
+        typer.echo(f"{label:{_LABEL}}{terminal.wrapped(text, _LABEL)}")
     table = Table("", "time", "rate", "at the ceiling", "share", box=box.SIMPLE_HEAD)
     for what, unit, rate in (
         ("prompt", "tokens/s", report.prefill),
@@ -135,7 +134,7 @@ def _show(described: str, machine: Machine, report: Report) -> None:
         ("page to first token", "", report.page),
     ):
         table.add_row(what, *_cells(unit, rate))
-    console.print(table)
+    terminal.show_blocks(table)
 
 
 def _described(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vl2.doctor import Finding
 
 EXIT_WRONG = 1
+_TOLD = 26  # columns before what a check tells
 _COLOURS = {"fine": "green", "odd": "yellow", "wrong": "red", "not checked": "bright_black"}
 
 
@@ -33,10 +34,12 @@ def command(
 
     terminal.hush()
     findings = []
+    advised = {""}
     for finding in examine(model, device, dtype, quick=quick):
         findings.append(finding)
         if not as_json:
-            _show(finding)
+            _show(finding, finding.advice not in advised)
+            advised.add(finding.advice)
     wrong = any(finding.state == "wrong" for finding in findings)
     if as_json:
         checks = [finding.as_dict() for finding in findings]
@@ -45,8 +48,8 @@ def command(
         raise typer.Exit(EXIT_WRONG)
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: Finding, advises: bool) -> None:
     state = typer.style(f"{finding.state:12}", fg=_COLOURS[finding.state])
-    typer.echo(f"{finding.check:14}{state}{finding.told}")
-    if finding.advice:
-        typer.echo(f"{'':26}{finding.advice}")
+    typer.echo(f"{finding.check:14}{state}{terminal.wrapped(finding.told, _TOLD)}")
+    if advises:
+        typer.echo(f"{'':{_TOLD}}{terminal.wrapped(finding.advice, _TOLD)}")

@@ -1,7 +1,6 @@
 """`vl2 info`: what a model is made of and what it costs to run, from its configuration alone."""
 
 import json
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,19 +175,17 @@ def memory_plans(model: str, config: "DeepseekVLV2Config") -> dict[str, Any]:
 
 def show_plans(report: dict[str, Any]) -> None:
     """Draws the plans on standard output."""
-    from rich.console import Console
-
     plans = report["plans"]
     table = _table(f"Memory of {report['model']} on the CPU", "", *plans)
     for part in (*PLAN_PARTS, "total", "least"):
         table.add_row(part, *(byte_size(plan[part]) for plan in plans.values()))
-    table.caption_justify = "left"
-    table.caption = (
+    legend = (
         "runtime: Python and torch; working: the largest step; pictures: encoded ones that are "
         "kept; cache: four full contexts. least: the smallest --memory it can be loaded with."
         + (f" {COARSE}: int4 with --group-size {COARSE_GROUP}." if COARSE in plans else "")
     )
-    Console(highlight=False).print(table)
+    terminal.show_blocks(table)
+    typer.echo(f"\n{terminal.wrapped(legend)}")
 
 
 def _picture(tiling: "Tiling", name: str, width: int, height: int) -> dict[str, Any]:
@@ -208,16 +205,7 @@ def _picture(tiling: "Tiling", name: str, width: int, height: int) -> dict[str, 
 
 def show(report: dict[str, Any]) -> None:
     """Draws the report on standard output."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    with console.capture() as drawn:
-        for block in _blocks(report):
-            console.print(block)
-            console.print()
-    # Tables fill their lines with blanks, and some end with a line of them.
-    lines = [line.rstrip() for line in drawn.get().splitlines()]
-    typer.echo(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip())
+    terminal.show_blocks(*_blocks(report))
 
 
 def _blocks(report: dict[str, Any]) -> Iterator["RenderableType"]:

@@ -6,7 +6,10 @@ Standard output carries answers and nothing else; `note` writes to standard erro
 import importlib.util
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +21,7 @@ from vl2.errors import ImageError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import PIL.Image
+    from rich.console import RenderableType
 
     from vl2.engine import Answer, Assistant, Stream
     from vl2.grounding import Box
@@ -28,6 +32,8 @@ _ENDINGS = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"),
 )
+
+_NARROWEST = 30  # below that, lines of text are longer than their terminal
 
 # What a model writes is shown as text: it must not move the cursor or change the terminal.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -161,6 +167,32 @@ def show(pieces: Iterable[str]) -> None:
 def line(text: str) -> str:
     """Text that stays in its line, whatever a name or a model puts into it."""
     return text.translate(_CONTROLS).replace("\n", " ")
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """Text in lines of the terminal's width, all but the first of them indented.
+
+    The first line leaves room for what stands before it.
+    """
+    width = max(_NARROWEST, shutil.get_terminal_size().columns - indent)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines)
+
+
+def show_blocks(*blocks: "RenderableType") -> None:
+    """Draw tables and the like, a blank line between them.
+
+    rich fills the lines of tables with blanks, and ends some tables with a line of them: left out.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        for block in blocks:
+            console.print(block)
+            console.print()
+    lines = [line.rstrip() for line in drawn.get().splitlines()]
+    typer.echo(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip())
 
 
 def readable(stream: "Stream") -> Iterable[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vl2.doctor import files, reading, running, template, tensors
-from vl2.doctor.findings import Finding
+from vl2.doctor.findings import AGAIN, Finding, unusable
 from vl2.engine import load
 from vl2.engine.placement import choose_device, choose_dtype
 from vl2.engine.sources import find_checkpoint
@@ -49,7 +49,7 @@ def examine(
     try:
         config = load_config(folder)
     except CheckpointError as error:
-        yield Finding("configuration", "wrong", str(error), files.AGAIN)
+        yield unusable("configuration", error)
         return
     whole = yield from _weights(folder, config, quick=quick)
     readable = yield from _words(folder, config)
@@ -67,7 +67,7 @@ def examine(
     try:
         assistant = load(folder, place, precision)
     except VL2Error as error:
-        yield Finding("answer", "wrong", str(error), files.AGAIN)
+        yield unusable("answer", error)
         return
     yield running.check_answer(assistant)
 
@@ -90,7 +90,7 @@ def _words(folder: Path, config: DeepseekVLV2Config) -> Generator[Finding, None,
         processor = DeepseekVLV2Processor.from_pretrained(folder, local_files_only=True)
     except (VL2Error, AttributeError, LookupError, TypeError, ValueError) as error:
         told = f"The processor cannot be loaded: {' '.join(str(error).split())[:300]}"
-        yield Finding("processor", "wrong", told, files.AGAIN)
+        yield Finding("processor", "wrong", told, AGAIN)
         return False
     findings = []
     for finding in (

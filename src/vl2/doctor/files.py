@@ -10,14 +10,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from vl2.doctor.findings import Finding
+from vl2.doctor.findings import AGAIN, Finding, unusable
 from vl2.errors import CheckpointError
 from vl2.model.loading import weight_files
 
 NEEDED = ("config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
 OPTIONAL = ("generation_config.json", "special_tokens_map.json")
 INDEX = "model.safetensors.index.json"
-AGAIN = "Download the checkpoint again."
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 2**22
@@ -28,7 +27,7 @@ def check_files(folder: Path) -> list[Finding]:
     try:
         weights = weight_files(folder)
     except CheckpointError as error:
-        return [Finding("files", "wrong", str(error), AGAIN)]
+        return [unusable("files", error)]
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     missing += [file.name for file in weights if not file.is_file()]
     if missing:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Literal
+
+from vl2.errors import VL2Error
+
+AGAIN = "Download the checkpoint again."
+
+_REMEDY = re.compile(r"[;:] download (it|the checkpoint) again(?=[.,])")
 
 State = Literal["fine", "odd", "wrong", "not checked"]
 
@@ -27,3 +34,8 @@ class Finding:
     def as_dict(self) -> dict[str, str]:
         """The finding as JSON shows it."""
         return asdict(self)
+
+
+def unusable(check: str, error: VL2Error) -> Finding:
+    """What a check finds in files that the library refuses; the remedy is said once."""
+    return Finding(check, "wrong", _REMEDY.sub("", str(error)), AGAIN)

@@ -10,8 +10,7 @@ import numpy as np
 import PIL.Image
 
 from vl2.chat import IMAGE_TOKEN
-from vl2.doctor.files import AGAIN
-from vl2.doctor.findings import Finding
+from vl2.doctor.findings import Finding, unusable
 from vl2.errors import CheckpointError, ContextError
 from vl2.grounding.boxes import GROUNDING, TAGS
 from vl2.model.configuration import DeepseekVLV2Config
@@ -145,7 +144,7 @@ def check_fit(processor: DeepseekVLV2Processor, config: DeepseekVLV2Config) -> F
     try:
         check_tiling(processor.tiling, config)
     except CheckpointError as error:
-        return Finding("processor", "wrong", str(error), AGAIN)
+        return unusable("processor", error)
     return Finding("processor", "fine", "Tiles and patches are those that config.json speaks of.")
 
 

@@ -7,8 +7,7 @@ import threading
 
 import jinja2
 
-from vl2.doctor.files import AGAIN
-from vl2.doctor.findings import Finding
+from vl2.doctor.findings import AGAIN, Finding
 from vl2.processing.chat_template import CHAT_TEMPLATE
 from vl2.processing.processor import DeepseekVLV2Processor
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from vl2.doctor.files import AGAIN, open_weights
-from vl2.doctor.findings import Finding
+from vl2.doctor.files import open_weights
+from vl2.doctor.findings import AGAIN, Finding, unusable
 from vl2.errors import CheckpointError
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.loading import check_tensors
@@ -22,7 +22,7 @@ def check_names(folder: Path, config: DeepseekVLV2Config) -> Finding:
     try:
         check_tensors(folder, config)
     except CheckpointError as error:
-        return Finding("tensors", "wrong", str(error), AGAIN)
+        return unusable("tensors", error)
     return Finding("tensors", "fine", "Names and shapes are those that config.json asks for.")
 
 

@@ -120,12 +120,14 @@ def quick(monkeypatch):
 WORDS = ["small", "--random", "--prompt", "30", "--tokens", "3", "--runs", "1", "--device", "cpu"]
 
 
-def test_the_verb_prints_a_table(quick, capsys):
+def test_the_verb_prints_a_table(quick, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["bench", *WORDS, "--quantize", "int8"]) == 0
     out = capsys.readouterr().out
     for word in ("prompt", "answer", "tile", "page to first token", "%", "machine"):
         assert word in out
-    assert "of weights: int8, multiplied by" in out
+    assert "of weights: int8, multiplied by" in " ".join(out.split())
+    assert all(len(line) <= 80 and line == line.rstrip() for line in out.splitlines())
 
 
 def test_the_verb_tells_of_kernels_only_where_they_multiply(quick, capsys):
