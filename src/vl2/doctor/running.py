@@ -38,9 +38,6 @@ def check_positions(config: DeepseekVLV2Config) -> Finding:
     """Does every position of the context keep a rotation of its own, close to the exact one?"""
     language = config.language_config
     dim, theta, context = language.head_dim, language.rope_theta, language.max_position_embeddings
-    if not theta > 0:
-        advice = "Look at rope_theta in config.json, or download it again."
-        return Finding("positions", "wrong", f"rope_theta is {theta}, which turns nothing.", advice)
     cos, sin = rotary_tables(torch.arange(context)[None], dim, theta)
     pairs = torch.arange(0, dim, 2, dtype=torch.float64)
     angles = torch.arange(context, dtype=torch.float64)[:, None] * theta ** (-pairs / dim)
