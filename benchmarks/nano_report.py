@@ -21,8 +21,14 @@ HOUSE = Path(__file__).resolve().parents[1]
 RESULTS = HOUSE / "benchmarks" / "results"
 DRAWN = HOUSE / "docs" / "nano"
 
-STAGES = {"look": 147_200, "ordinary": 252_800, "synth": 336_000}
-"""How many pictures the language model had seen when it got the scores of a file of this name."""
+STAGES = {
+    "look": ("look", 147_200),
+    "ordinary": ("ordinary pictures", 252_800),
+    "everything": ("everything", 336_000),
+    "synth": ("more of it", 417_920),
+}
+"""After which stages there are scores, by their name in the files: what the stage is called, and how
+many pictures the language model had seen by its end."""
 
 AIMS = {
     "colour": 97,
@@ -113,7 +119,7 @@ def draw_scores(picture: Path) -> None:
     for task in SHOWN:
         points = [
             (pictures / 1000, 100 * measured[task]["accuracy"])
-            for stage, pictures in STAGES.items()
+            for stage, (_, pictures) in STAGES.items()
             if task in (measured := scores(stage))
         ]
         axis.plot(*zip(*points, strict=True), marker="o", label=task.replace("_", " "))
@@ -157,9 +163,7 @@ def main() -> None:
     draw_balance(balance, DRAWN / "balance.png")
     tables = [
         main_table(final),
-        beside(
-            tuple(STAGES), ("look", "ordinary pictures", "everything"), tuple(scores("ordinary"))
-        ),
+        beside(tuple(STAGES), [head for head, _ in STAGES.values()], tuple(scores("everything"))),
         beside(("synth", "one_tile"), ("all tiles", "one tile"), tuple(scores("one_tile"))),
         beside(
             ("synth", "bfloat16", "int8"),
