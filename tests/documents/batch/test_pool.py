@@ -69,7 +69,8 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path):
         assert len(pids) == 1
         assert found == expected
         assert contents(together.out) == contents(alone.out)
-        assert pages.read >= 16
+        # Pages that the dead one kept and could not tell of any more are not read again.
+        assert 16 - together.parallel <= pages.read <= 16
         assert pages.found >= 16
         # Only pages that were at the dead worker, at most as many as it reads at once, come again.
         assert asked <= len(server.said) - asked <= asked + together.parallel
