@@ -27,8 +27,8 @@ STAGES = {
     "everything": ("everything", 336_000),
     "synth": ("more of it", 417_920),
 }
-"""After which stages there are scores, by their name in the files: what the stage is called, and how
-many pictures the language model had seen by its end."""
+"""After which stages there are scores, by their name in the files: what the stage is called, and
+how many pictures the language model had seen by its end."""
 
 AIMS = {
     "colour": 97,
