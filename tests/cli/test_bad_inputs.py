@@ -34,7 +34,7 @@ PICTURES = {
     "truncated": (PICTURE.read_bytes()[:400], "broken or incomplete"),
     "a text file named .png": (b"no picture\n" * 9, "not a picture"),
     "a bomb": (png_of(60000, 60000), "pixels"),
-    "another kind of file": (b"%PDF-1.7\n", "not a picture"),
+    "another kind of file": (b"%PDF-1.7\n", "vl2 read reads PDFs"),
 }
 
 

@@ -82,7 +82,7 @@ def test_interval_is_wilsons():
 
 def test_an_unknown_evaluation_and_task_are_told(capsys):
     assert main(["eval", "sinth"]) == 2
-    assert "use synth" in capsys.readouterr().err
+    assert "Did you mean 'synth'? Use synth" in capsys.readouterr().err
     assert main(["eval", "synth", "--only", "reading"]) == 2
     assert "Unknown task 'reading'" in capsys.readouterr().err
 

@@ -55,7 +55,9 @@ def test_a_long_text_is_to_be_shortened(vocabulary):
 
 
 def test_a_text_that_is_too_long_by_itself_is_told_whatever_stands_beside_it(vocabulary):
-    with pytest.raises(ContextError, match=r"text alone takes \d+: shorten it") as caught:
+    with pytest.raises(
+        ContextError, match=r"text \d+; shorten the text, too long by itself"
+    ) as caught:
         build(vocabulary, [PIL.Image.new("L", (64, 64))], "word " * 5000)
     assert "fewer pictures" not in str(caught.value)
 

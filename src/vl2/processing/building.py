@@ -148,7 +148,9 @@ def _too_long(
     )
     text = total - sum(image_tokens)
     if text > recipe.max_tokens:
-        return ContextError(f"{message}, and the text alone takes {text}: shorten it.")
+        return ContextError(
+            f"{message}: {each}, text {text}; shorten the text, too long by itself."
+        )
     fitting = _fitting_max_tiles(sizes, recipe, recipe.max_tokens - text)
     way_out = f"set max_tiles={fitting}, or use" if fitting else "use"
     return ContextError(f"{message}: {each}, text {text}; {way_out} fewer pictures or less text.")

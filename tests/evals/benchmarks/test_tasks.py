@@ -56,7 +56,7 @@ def test_the_benchmarks_there_are():
     assert {task.max_tiles for name, task in TASKS.items() if name != "infovqa"} == {9}
     assert {entry.task for entry in REPORTED} == set(TASKS)
     assert [entry.scores[1] for entry in reported("ocrbench")] == [834, 835]
-    with pytest.raises(InputError, match="no evaluation 'vqa': use synth, documents, reproduce or"):
+    with pytest.raises(InputError, match=r"'vqa'\. Did you mean 'docvqa'\? Use synth, documents,"):
         find_task("vqa")
 
 
