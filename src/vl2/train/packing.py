@@ -103,8 +103,8 @@ class Packing:
         taken = np.zeros(_ROWS_AT_ONCE, dtype=np.int64)
         worth = np.zeros(_ROWS_AT_ONCE)
         left = []
-        dearest = sorted(range(len(documents)), key=lambda place: -size[documents[place]])
-        for place in sorted(dearest, key=lambda place: place >= waited):
+        places = range(len(documents))
+        for place in sorted(places, key=lambda place: (place >= waited, -size[documents[place]])):
             document = documents[place]
             fits = taken + tokens[document] <= self._max_tokens
             if not fits.any():
