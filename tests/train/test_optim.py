@@ -6,7 +6,8 @@ from model_inputs import mini_model
 
 from vl2.errors import InputError
 from vl2.train.moments import AdamWWithMoments
-from vl2.train.optim import adamw, parameter_groups
+from vl2.train.muon import Muon, orthogonal
+from vl2.train.optim import build_optimizer, parameter_groups
 from vl2.train.recipe import Recipe, load_recipe
 
 TABLE_2 = {
@@ -101,8 +102,10 @@ def test_bfloat16_moments_stay_so_and_come_near():
 
 def test_a_recipe_chooses_the_precision_of_the_moments():
     model = mini_model("base")
-    assert isinstance(adamw(model, Recipe(name="x")), torch.optim.AdamW)
-    assert isinstance(adamw(model, Recipe(name="x", moments="bfloat16")), AdamWWithMoments)
+    assert isinstance(build_optimizer(model, Recipe(name="x")), torch.optim.AdamW)
+    assert isinstance(
+        build_optimizer(model, Recipe(name="x", moments="bfloat16")), AdamWWithMoments
+    )
     assert not any(p.requires_grad for p in model.model.vision_tower.attn_pool.parameters())
 
 
@@ -111,3 +114,55 @@ def test_passes_follow_from_the_rows_of_a_step():
     assert [recipe.passes(devices) for devices in (1, 8, 336)] == [3360, 420, 10]
     with pytest.raises(InputError, match="512 devices"):
         recipe.passes(512)
+
+
+def test_orthogonal_matrices_keep_their_directions():
+    matrices = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(0))
+    for given in (matrices, matrices.transpose(1, 2)):
+        turned = orthogonal(given)
+        left, sizes, right = torch.linalg.svd(given, full_matrices=False)
+        inside = left.transpose(1, 2) @ turned @ right.transpose(1, 2)
+        kept = inside.diagonal(dim1=1, dim2=2)
+        assert sizes.max() > 5 * sizes.min()
+        assert 0.6 < kept.min() <= kept.max() < 1.3
+        assert (inside - torch.diag_embed(kept)).abs().max() < 0.15
+    assert not orthogonal(torch.zeros(1, 4, 5)).any()
+
+
+def test_muon_turns_each_of_the_stacked_matrices_alone():
+    """Three matrices in one parameter move as the same three in parameters of their own."""
+    start = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    one = torch.nn.Parameter(start.reshape(24, 8).clone())
+    alone = [torch.nn.Parameter(part.clone()) for part in start]
+    settings = {"lr": 0.01, "weight_decay": 0.1}
+    for parameters, matrices in (([one], 3), (alone, 1)):
+        group = {"params": parameters, "matrices": matrices, **settings}
+        optimizer = Muon([group], 0.01, (0.9, 0.95), torch.float32)
+        random = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            for parameter in parameters:
+                parameter.grad = torch.randn(parameter.shape, generator=random)
+            optimizer.step()
+    torch.testing.assert_close(one, torch.cat(list(alone)), rtol=1e-5, atol=1e-6)
+
+
+def test_muon_moves_as_far_as_adamw_does():
+    parameter = torch.nn.Parameter(torch.zeros(64, 256))
+    group = {"params": [parameter], "matrices": 1, "lr": 0.01, "weight_decay": 0.0}
+    moved = steps(Muon([group], 0.01, (0.9, 0.95), torch.float32), parameter, count=1)
+    assert float(moved.pow(2).mean().sqrt()) == pytest.approx(0.2 * 0.01, rel=0.2)
+
+
+def test_muon_is_for_the_matrices_inside_layers():
+    model = mini_model("base")
+    recipe = Recipe(name="x", optimizer="muon")
+    assert isinstance(build_optimizer(model, recipe), Muon)
+    turned = {id(p): g.matrices for g in parameter_groups(model, recipe) for p in g.parameters}
+    by_name = {name: turned[id(p)] for name, p in model.named_parameters()}
+    assert by_name["model.vision_tower.blocks.0.attn.qkv.weight"] == 3
+    assert by_name["model.language_model.layers.1.mlp.experts.gate_up_proj"] == 2
+    assert by_name["model.language_model.layers.1.mlp.experts.down_proj"] == 1
+    assert by_name["model.projector.layers.0.weight"] == 1
+    for name in ("embed_tokens.weight", "lm_head.weight", "mlp.gate.weight", "pos_embed", "bias"):
+        assert all(not count for at, count in by_name.items() if at.endswith(name)), name
+    assert not any(group.matrices for group in groups())

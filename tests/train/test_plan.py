@@ -13,7 +13,7 @@ from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
 from vl2.train.memory import Batch, Kept, activation_bytes
-from vl2.train.optim import adamw
+from vl2.train.optim import build_optimizer
 from vl2.train.plan import config_of, largest_batch, make_plan, plan_text
 from vl2.train.recipe import Recipe, load_recipe
 
@@ -73,7 +73,7 @@ def test_weights_gradients_and_moments_are_those_of_a_step():
     model = mini_model("base").train()
     recipe = Recipe(name="x", stage="align", moments="bfloat16", max_tokens=64, batch_size=1)
     plan = make_plan(recipe, model.config, 1, gpu=False)
-    optimizer = adamw(model, recipe)
+    optimizer = build_optimizer(model, recipe)
     prompt = mini_prompt([(1, 2)], words=9)
     model(**prompt, labels=prompt["input_ids"]).loss.backward()
     optimizer.step()

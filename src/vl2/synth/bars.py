@@ -17,21 +17,27 @@ FEATURES = {
     "edges": ("none", "none", "ink"),
 }
 
+BARS = (2, 5)
+_LONGEST = {1: 7, 2: 7, 3: 6, 4: 5, 5: 4}
+"""Letters of the longest name, by how many stand beside each other."""
 
-def _said(rng: random.Random, features: dict[str, str], held_out: bool) -> Chart:
+
+def _said(
+    rng: random.Random, features: dict[str, str], held_out: bool, bars: tuple[int, int]
+) -> Chart:
     upright = features["direction"] == "up"
-    count = rng.randint(2, 5)
-    names = charts.words(rng, count, held_out=held_out, longest=(7, 6, 5, 4)[count - 2])
+    count = rng.randint(*bars)
+    names = charts.words(rng, count, held_out=held_out, longest=_LONGEST[count])
     if not upright:
         names = charts.words(rng, count, held_out=held_out, longest=7)
     values, top = charts.values(rng, count, on_scale=not axes.is_printed(features))
     return Chart(tuple(names), tuple(values), top, rng.choice(("", "", "", "$")))
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
+def draw(rng: random.Random, *, held_out: bool, bars: tuple[int, int] = BARS) -> Drawn | None:
     """A bar chart; None if it came out too large to be legible."""
     features = layout(rng, FEATURES, held_out=held_out)
-    looks, said = style(rng, held_out=held_out), _said(rng, features, held_out)
+    looks, said = style(rng, held_out=held_out), _said(rng, features, held_out, bars)
     title = axes.title_of(rng, features, held_out=held_out)
     upright = features["direction"] == "up"
     found = (_upright if upright else _lying)(rng, said, looks, features, title)

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from vl2.synth import templates, topics
-from vl2.synth.drawn import Ask, Question
+from vl2.synth.drawn import Ask, Question, ask_rows
 
 _TOPS = (8, 12, 20, 40, 80, 100, 200, 400)
 _LEAST_STEP = 0.05
@@ -87,6 +87,7 @@ def asks(said: Chart) -> dict[str, Ask]:
         "chart_value": functools.partial(_value, said),
         "chart_largest": functools.partial(_largest, said),
         "chart_difference": functools.partial(_difference, said),
+        "rows": ask_rows(tuple(zip(said.names, said.printed, strict=True)), templates.CAPTION),
     }
 
 
@@ -102,7 +103,9 @@ def _largest(said: Chart, rng: random.Random) -> Question:
     return rng.choice(templates.EXTREME).format(extreme=extreme), answer
 
 
-def _difference(said: Chart, rng: random.Random) -> Question:
+def _difference(said: Chart, rng: random.Random) -> Question | None:
+    if len(said.names) < 2:
+        return None
     pair = rng.sample(range(len(said.names)), 2)
     low, high = sorted(pair, key=lambda place: said.values[place])
     question = rng.choice(templates.DIFFERENCE)

@@ -1,9 +1,10 @@
 """What one seed gives before anything is asked: pictures, and what can be asked about them."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vl2.synth import templates
 from vl2.synth.things import Scene
 
 Question = tuple[str, str]
@@ -11,6 +12,16 @@ Question = tuple[str, str]
 
 Ask = Callable[[random.Random], Question | None]
 """Asks about what was drawn, in a wording drawn by chance; None if nothing apt was found."""
+
+
+def ask_rows(rows: Iterable[tuple[str, str]], wordings: Sequence[str] = templates.ALL_TEXT) -> Ask:
+    """Asks for all rows of a document or a chart: each name with its value, a line each.
+
+    A question about one value takes two looks, for the name and from there to the value. A list
+    rewards the second look alone.
+    """
+    answer = "\n".join(f"{name} {value}" for name, value in rows)
+    return lambda rng: (rng.choice(wordings), answer)
 
 
 def _none(rng: random.Random) -> list[str]:  # noqa: ARG001 - the shape of `Drawn.opening`

@@ -65,6 +65,7 @@ _KINDS_OF_TASK: dict[str, tuple[str, ...]] = {
     "in_picture": ("album",),
     "story": ("story",),
     "text_only": ("talk",),
+    "rows": ("receipt", "form", "bar_chart", "line_chart", "pie_chart"),
 }
 
 

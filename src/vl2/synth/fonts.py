@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vl2.errors import MissingExtraError
 from vl2.synth.names import CHARACTERS
+from vl2.synth.recut import CUTS, changed, scale_of
 
 _FILES: tuple[str, ...] = (
     "DejaVuSans",
@@ -34,6 +35,9 @@ _FILES: tuple[str, ...] = (
 )
 PILLOW_DEFAULT = "Pillow default"
 FONTS: tuple[str, ...] = (*_FILES, PILLOW_DEFAULT)
+
+TRAINED_FONTS: tuple[str, ...] = (*FONTS, *CUTS)
+"""What documents to train on are printed in: the same fonts, in more widths and weights too."""
 
 HELD_OUT_FONTS: tuple[str, ...] = ("cmr10", "cmb10", "cmss10", "cmtt10")
 """Fonts (Computer Modern) of held-out documents and charts alone; they have no euro sign."""
@@ -96,13 +100,7 @@ def rounded_size(size: float) -> int:
     return max(8, step * round(size / step))
 
 
-@functools.lru_cache(maxsize=1024)
-def glyph_set(name: str, size: int) -> GlyphSet:
-    """Every printable character of the font `name` at `size` pixels to the em.
-
-    Raises:
-        MissingExtraError: matplotlib, which brings the fonts, is not installed.
-    """
+def _glyphs(name: str, size: int) -> dict[str, Glyph]:
     font = open_font(name, size)
     glyphs: dict[str, Glyph] = {}
     for character in CHARACTERS + MARKS:
@@ -111,6 +109,25 @@ def glyph_set(name: str, size: int) -> GlyphSet:
         ImageDraw.Draw(mask).text((-left, -top), character, fill=255, font=font, anchor="ls")
         advance = max(1, round(font.getlength(character)))
         glyphs[character] = Glyph(mask, int(left), int(top), advance)
+    return glyphs
+
+
+def _cut_glyphs(name: str, size: int) -> dict[str, Glyph]:
+    cut, scale = CUTS[name], scale_of(size)
+    font = open_font(cut.font, scale * size)
+    return {
+        character: Glyph(*changed(character, font, cut, scale)) for character in CHARACTERS + MARKS
+    }
+
+
+@functools.lru_cache(maxsize=2048)
+def glyph_set(name: str, size: int) -> GlyphSet:
+    """Every printable character of the font or the cut `name` at `size` pixels to the em.
+
+    Raises:
+        MissingExtraError: matplotlib, which brings the fonts, is not installed.
+    """
+    glyphs = _cut_glyphs(name, size) if name in CUTS else _glyphs(name, size)
     letters = [
         glyphs[character] for character in "bdfhkltgjpqyABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
     ]

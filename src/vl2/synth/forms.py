@@ -4,7 +4,7 @@ import functools
 import random
 
 from vl2.synth import strings, templates, topics
-from vl2.synth.drawn import Drawn, Question
+from vl2.synth.drawn import Drawn, Question, ask_rows
 from vl2.synth.fonts import GlyphSet
 from vl2.synth.layouts import layout
 from vl2.synth.paper import Press, is_legible, shade, style, widest, width_of
@@ -15,6 +15,7 @@ FEATURES = {
     "rows": ("none", "ruled", "boxed", "striped"),
     "title": ("none", "left", "centre", "banner"),
 }
+COUNT = (2, 5)
 _PITCH, _MARGIN = 1.65, 0.8
 _PRINTABLE = "0123456789.,%$"
 """What numbers are made of: the held-out fonts have no euro sign."""
@@ -22,10 +23,10 @@ _PRINTABLE = "0123456789.,%$"
 Fields = tuple[tuple[str, str], ...]
 
 
-def fields(rng: random.Random, *, held_out: bool) -> Fields:
-    """Fields and their values, two to five; a third of the fields are any words."""
+def fields(rng: random.Random, *, held_out: bool, count: tuple[int, int] = COUNT) -> Fields:
+    """Fields and their values; a third of the fields are any words."""
     topic = "fields" if rng.random() < 0.67 else "words"
-    names = topics.pick(rng, topic, rng.randint(2, 5), held_out=held_out, longest=7)
+    names = topics.pick(rng, topic, rng.randint(*count), held_out=held_out, longest=7)
     names = [name.capitalize() for name in names]
     said = []
     while len(said) < len(names):
@@ -46,9 +47,9 @@ def _value(rng: random.Random, held_out: bool) -> str:
     return word if topic == "words" and rng.random() < 0.3 else word.capitalize()
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
+def draw(rng: random.Random, *, held_out: bool, count: tuple[int, int] = COUNT) -> Drawn | None:
     """A form with its questions; None if it came out too large to be legible."""
-    said, looks = fields(rng, held_out=held_out), style(rng, held_out=held_out)
+    said, looks = fields(rng, held_out=held_out, count=count), style(rng, held_out=held_out)
     features = layout(rng, FEATURES, held_out=held_out)
     titles = topics.pick(rng, "words", len(said) + 1, held_out=held_out)
     title = next(word for word in map(str.capitalize, titles) if word not in dict(said))
@@ -77,7 +78,8 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
             letters,
             (top + i * pitch, pitch, names + gap),
         )
-    return Drawn((press.document(),), {"form": functools.partial(ask, said)})
+    asks = {"form": functools.partial(ask, said), "rows": ask_rows(said)}
+    return Drawn((press.document(),), asks)
 
 
 def _write_title(press: Press, title: str, kind: str, width: float) -> None:

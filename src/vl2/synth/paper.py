@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from PIL import Image, ImageDraw
 
 from vl2.synth.backgrounds import RGB, Background, background, luminance, plain
-from vl2.synth.fonts import FONTS, HELD_OUT_FONTS, GlyphSet, bold, glyph_set, rounded_size
+from vl2.synth.fonts import (
+    HELD_OUT_FONTS,
+    TRAINED_FONTS,
+    GlyphSet,
+    bold,
+    glyph_set,
+    rounded_size,
+)
 from vl2.synth.painter import SMALLEST_LETTER, Painter, apt_colours, jittered, line_of
 from vl2.synth.things import Scene, canvas_scale
 
@@ -47,7 +54,7 @@ class Style:
 
 def style(rng: random.Random, *, held_out: bool) -> Style:
     """A random style; the held-out split has fonts of its own."""
-    font = rng.choice(HELD_OUT_FONTS if held_out else FONTS)
+    font = rng.choice(HELD_OUT_FONTS if held_out else TRAINED_FONTS)
     chance = rng.random()
     paper = _WHITE if chance < 0.5 else plain(rng)
     inks = apt_colours((paper,), text=True)

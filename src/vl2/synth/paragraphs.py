@@ -6,7 +6,7 @@ import random
 from vl2.synth import strings, templates, topics
 from vl2.synth.backgrounds import background
 from vl2.synth.drawn import Drawn, Question
-from vl2.synth.fonts import FONTS, HELD_OUT_FONTS, GlyphSet, glyph_set
+from vl2.synth.fonts import HELD_OUT_FONTS, TRAINED_FONTS, GlyphSet, glyph_set
 from vl2.synth.layouts import layout
 from vl2.synth.painter import SMALLEST_LETTER, Painter, apt_colours, line_of
 from vl2.synth.paper import Press, is_legible, mixed, style, widest, width_of
@@ -111,7 +111,7 @@ def draw_small(rng: random.Random, *, held_out: bool) -> Drawn | None:
 
 def _small_letters(rng: random.Random, scale: float, held_out: bool) -> GlyphSet | None:
     """The smallest legible letters of some font; None if they are not small."""
-    font = rng.choice(HELD_OUT_FONTS if held_out else FONTS)
+    font = rng.choice(HELD_OUT_FONTS if held_out else TRAINED_FONTS)
     for size in range(8, 40):
         advance = glyph_set(font, size).mean_advance * scale
         if advance >= SMALLEST_LETTER:

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 
 from vl2.synth import strings, templates, topics
-from vl2.synth.drawn import Drawn, Question
+from vl2.synth.drawn import Drawn, Question, ask_rows
 from vl2.synth.fonts import GlyphSet
 from vl2.synth.layouts import layout
 from vl2.synth.paper import Press, Style, is_legible, style, widest, width_of
@@ -17,6 +17,7 @@ FEATURES = {
     "total": ("heavy", "plain", "large"),
     "head": ("none", "shown"),
 }
+GOODS = (2, 5)
 _TITLE, _PITCH, _MARGIN = 1.25, 1.4, 0.8
 
 
@@ -29,14 +30,19 @@ class Receipt:
     entries: tuple[tuple[str, str], ...]
     total: str
 
+    @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """What was bought with its price, and the total."""
+        return (*self.entries, ("Total", self.total))
+
 
 def _amount(cents: int, sign: str) -> str:
     return f"{sign}{cents // 100}.{cents % 100:02d}"
 
 
-def receipt(rng: random.Random, *, held_out: bool) -> Receipt:
+def receipt(rng: random.Random, *, held_out: bool, goods: tuple[int, int] = GOODS) -> Receipt:
     """A random receipt; names and prices, but not the total, are of the split's class."""
-    names = topics.pick(rng, "goods", rng.randint(2, 5), held_out=held_out)
+    names = topics.pick(rng, "goods", rng.randint(*goods), held_out=held_out)
     capital = rng.random() < 0.6
     sign = rng.choice(("", "", "$"))
     highest = rng.choice((999, 999, 2999))
@@ -95,9 +101,9 @@ def _total_letters(looks: Style, features: dict[str, str]) -> GlyphSet:
     return looks.heavy if features["total"] == "heavy" else looks.letters
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
+def draw(rng: random.Random, *, held_out: bool, goods: tuple[int, int] = GOODS) -> Drawn | None:
     """A receipt with its questions; None if it came out too wide to be legible."""
-    said, looks = receipt(rng, held_out=held_out), style(rng, held_out=held_out)
+    said, looks = receipt(rng, held_out=held_out, goods=goods), style(rng, held_out=held_out)
     features = layout(rng, FEATURES, held_out=held_out)
     heavy = _total_letters(looks, features)
     names = widest((name for name, _ in said.entries), looks.letters)
@@ -115,7 +121,8 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
         return None
     press = Press(rng, width, height, looks)
     _write(press, said, features, _MARGIN * looks.size, width - _MARGIN * looks.size)
-    return Drawn((press.document(),), {"receipt": functools.partial(ask, said)})
+    asks = {"receipt": functools.partial(ask, said), "rows": ask_rows(said.rows)}
+    return Drawn((press.document(),), asks)
 
 
 def ask(said: Receipt, rng: random.Random) -> Question:

@@ -47,8 +47,10 @@ TASK_WEIGHTS: dict[str, float] = {
     "in_picture": 1.0,
     "story": 1.0,
     "text_only": 1.0,
+    "rows": 0.0,
 }
-"""How often a task is drawn where it is apt. The printed strings are read once in any case."""
+"""How often a task is drawn where it is apt; one at 0 must be asked for. The printed strings are
+read once in any case."""
 
 CASUAL = 0.04
 """The share of questions without a capital and without a mark at the end."""
@@ -67,7 +69,7 @@ _GIVES_AWAY = frozenset(
     )
 )
 
-_TELLS_ALL = ("paragraph", "table_markdown", "in_picture", "story")
+_TELLS_ALL = ("paragraph", "table_markdown", "rows", "in_picture", "story")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from vl2.synth import strings
 from vl2.synth.backgrounds import background, plain
-from vl2.synth.fonts import FONTS
+from vl2.synth.fonts import FONTS, TRAINED_FONTS
 from vl2.synth.names import SHAPES
 from vl2.synth.painter import SMALLEST_SHAPE, Line, Painter, apt_colours, fitted_line
 from vl2.synth.things import Scene
@@ -119,9 +119,10 @@ def _add_page(painter: Painter, held_out: bool) -> None:
     """Rows of strings from edge to edge, each row in its own font, size and colour."""
     rng, width, height = painter.rng, painter.width, painter.height
     colours = apt_colours(painter.behind.colours, text=True)
+    fonts = FONTS if held_out else TRAINED_FONTS
     y = rng.uniform(1, 0.05 * height)
     while y < height:
-        font, colour = rng.choice(FONTS), rng.choice(colours)
+        font, colour = rng.choice(fonts), rng.choice(colours)
         size = rng.uniform(0.08, 0.2) * height * _EM_TO_CAPITAL
         x, tallest = rng.uniform(1, 0.1 * width), 0
         while (line := _line(painter, font, size, width - x - 2, held_out)) is not None:

@@ -17,7 +17,7 @@ FEATURES = {
     "cells": ("left", "centre", "right"),
     "names": ("plain", "heavy", "tinted"),
 }
-_ROWS, _COLUMNS = (2, 4), (1, 3)
+ROWS, COLUMNS = (2, 4), (1, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,26 @@ def _words(rng: random.Random, count: int, held_out: bool) -> list[str]:
     return [word.capitalize() for word in found] if rng.random() < 0.6 else found
 
 
-def table(rng: random.Random, *, held_out: bool) -> Table:
+def table(
+    rng: random.Random,
+    *,
+    held_out: bool,
+    rows: tuple[int, int] = ROWS,
+    columns: tuple[int, int] = COLUMNS,
+) -> Table:
     """A random table; its words, but not its numbers, are of the split's class."""
-    height, width = rng.randint(*_ROWS), rng.randint(*_COLUMNS)
+    height, width = rng.randint(*rows), rng.randint(*columns)
     topic = rng.choice(("goods", "people", "people", "towns", "words"))
     names = topics.pick(rng, topic, height, held_out=held_out, longest=6)
     names = [name.capitalize() for name in names] if rng.random() < 0.7 else names
     heads = "heads" if rng.random() < 0.6 else rng.choice(("fields", "words"))
     head = topics.pick(rng, heads, width + 1, held_out=held_out, longest=6)
     head = [name.capitalize() for name in head]
-    columns = [
+    cells = [
         _words(rng, height, held_out) if rng.random() < 0.25 else _numbers(rng, height)
         for _ in range(width)
     ]
-    return Table(tuple(head), tuple(zip(names, *columns, strict=True)))
+    return Table(tuple(head), tuple(zip(names, *cells, strict=True)))
 
 
 def _widths(said: Table, looks: Style, head: GlyphSet, names: GlyphSet) -> list[int]:
@@ -86,9 +92,16 @@ def _widths(said: Table, looks: Style, head: GlyphSet, names: GlyphSet) -> list[
     ]
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawn | None:
+def draw(
+    rng: random.Random,
+    *,
+    held_out: bool,
+    rows: tuple[int, int] = ROWS,
+    columns: tuple[int, int] = COLUMNS,
+) -> Drawn | None:
     """A table with its questions; None if it came out too large to be legible."""
-    said, looks = table(rng, held_out=held_out), style(rng, held_out=held_out)
+    said = table(rng, held_out=held_out, rows=rows, columns=columns)
+    looks = style(rng, held_out=held_out)
     features = layout(rng, FEATURES, held_out=held_out)
     head = looks.letters if features["head"] == "plain" else looks.heavy
     names = looks.heavy if features["names"] == "heavy" else looks.letters

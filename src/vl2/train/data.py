@@ -139,6 +139,8 @@ class Collator:
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
         skipped = [item.reason for row in rows for item in row if isinstance(item, Skipped)]
         found = [[item for item in row if isinstance(item, EncodedLesson)] for row in rows]
+        if self._packed:
+            found = _joined(found, self._max_tokens)
         lessons = [lesson for row in found for lesson in row]
         batch = self._packed_rows(found) if self._packed or not lessons else self._rows(lessons)
         dense = [lesson.dense for lesson in lessons if lesson.dense is not None]
@@ -174,6 +176,27 @@ class Collator:
         batch = {"input_ids": ids, "labels": labels, "document_ids": documents, "parts": parts}
         prompts = [lesson.prompt for row in rows for lesson in row]
         return {**batch, **_pictures(prompts)}
+
+
+def _joined(rows: list[list[EncodedLesson]], max_tokens: int) -> list[list[EncodedLesson]]:
+    """Rows put together where there is room, the longest first.
+
+    Rendered lessons come one a row; rows from files are full, and stay as they are.
+    """
+    joined: list[list[EncodedLesson]] = []
+    room: list[int] = []
+    for row in sorted(rows, key=_length, reverse=True):
+        place = next((i for i, free in enumerate(room) if free >= _length(row)), len(room))
+        if place == len(room):
+            joined.append([])
+            room.append(max_tokens)
+        joined[place] += row
+        room[place] -= _length(row)
+    return joined
+
+
+def _length(row: list[EncodedLesson]) -> int:
+    return sum(len(lesson.prompt) for lesson in row)
 
 
 def _pictures(prompts: list[Prompt]) -> dict[str, torch.Tensor]:

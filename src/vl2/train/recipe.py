@@ -16,6 +16,7 @@ STAGES = ("vision", "align", "pretrain", "sft")
 SCHEDULES = ("cosine", "step", "constant")
 SHAPES = ("tiny", "small", "base")
 PRECISIONS = ("float32", "bfloat16")
+OPTIMIZERS = ("adamw", "muon")
 _AT_LEAST_ONE = (
     "steps",
     "batch_size",
@@ -77,6 +78,7 @@ class Recipe:
             that it drew.
         packing: whether a row holds as many whole conversations as fit into `max_tokens`. They do
             not see each other.
+        optimizer: `adamw` (paper), or `muon` for the matrices inside layers and AdamW for the rest.
         learning_rate: its peak value.
         vision_multiplier: factor of the learning rate for the vision encoder (paper: 0.1).
         freeze_vision: whether the encoder keeps its weights.
@@ -85,7 +87,7 @@ class Recipe:
         schedule: `cosine`, `step` (divided by sqrt(10) at 50 % and 75 %) or `constant`.
         final_fraction: fraction of the peak that `cosine` ends at.
         warmup_steps: steps of linear warm-up; the paper does not state its own.
-        weight_decay: of AdamW, on matrices only.
+        weight_decay: of either optimizer, on matrices only.
         clip: bound of the gradient's norm.
         balance_weight: weight of the sequence-wise balance loss.
         bias_step: step of the routers' correction bias (aux-loss-free balancing).
@@ -95,7 +97,7 @@ class Recipe:
         max_tiles: local tiles of a picture at most; 0 for the model's own limit.
         bf16: whether the forward pass computes in bfloat16.
         weights: precision in which the weights are kept and updated.
-        moments: precision of AdamW's two moments (paper: `bfloat16` for base).
+        moments: precision of the optimizer's moments (paper: `bfloat16` for base).
         gradient_checkpointing: whether layers are computed again in the backward pass instead of
             keeping what they computed.
         lora_rank: rank of low-rank adapters on attention, shared and routed experts, which are
@@ -128,6 +130,7 @@ class Recipe:
     global_batch_size: int = 0
     level_steps: int = 1
     packing: bool = False
+    optimizer: str = "adamw"
     learning_rate: float = 3e-5
     vision_multiplier: float = 0.1
     freeze_vision: bool = False
@@ -211,6 +214,7 @@ _CHOICES = {
     "stage": STAGES,
     "schedule": SCHEDULES,
     "shape": ("", *SHAPES),
+    "optimizer": OPTIMIZERS,
     "weights": PRECISIONS,
     "moments": PRECISIONS,
 }

@@ -31,7 +31,7 @@ OPTIMIZER_NAME = "optimizer"
 
 
 def save_optimizer(learner: nn.Module, optimizer: Optimizer, checkpoint: Path) -> None:
-    """Write the state of AdamW; every process calls it."""
+    """Write the state of an optimizer; every process calls it."""
     _complete(optimizer)
     with _alone_is_fine():
         save_optimizer_distributed(learner, optimizer, str(checkpoint / OPTIMIZER_NAME))
@@ -53,22 +53,24 @@ def _complete(optimizer: Optimizer) -> None:
 
     An encoder that has seen no picture has none, while reading asks for all.
     """
-    known = next((state for state in optimizer.state.values() if state), None)
+    known = next((state for state in optimizer.state.values() if "step" in state), None)
     if known is None:
         return
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if not optimizer.state[parameter]:
-                optimizer.state[parameter] = _untouched(parameter, known)
+                optimizer.state[parameter] = _untouched(parameter, known, group)
 
 
-def _untouched(parameter: torch.Tensor, known: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _untouched(
+    parameter: torch.Tensor, known: dict[str, Any], group: dict[str, Any]
+) -> dict[str, torch.Tensor]:
     moments = known["exp_avg"].dtype
-    return {
-        "step": torch.zeros_like(known["step"]),
-        "exp_avg": torch.zeros_like(parameter, dtype=moments),
-        "exp_avg_sq": torch.zeros_like(parameter, dtype=moments),
-    }
+    first = {"exp_avg": torch.zeros_like(parameter, dtype=moments)}
+    if group.get("matrices"):  # of Muon, which keeps the first moment alone
+        return first
+    second = torch.zeros_like(parameter, dtype=moments)
+    return {"step": torch.zeros_like(known["step"]), **first, "exp_avg_sq": second}
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.train.averages import Averages
 from vl2.train.curves import draw_curves, draw_experts
 from vl2.train.experts import EXPERTS_NAME, ExpertWatch
-from vl2.train.optim import adamw
+from vl2.train.optim import build_optimizer
 from vl2.train.ranks import device_count, is_first, total
 from vl2.train.recipe import Recipe, load_recipe
 from vl2.train.resuming import has_optimizer, load_optimizer, save_optimizer
@@ -77,7 +77,7 @@ class StageTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            self.optimizer = adamw(self._learner, self._recipe)
+            self.optimizer = build_optimizer(self._learner, self._recipe)
         return self.optimizer
 
     def create_scheduler(
