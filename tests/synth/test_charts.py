@@ -67,7 +67,7 @@ def fixed(monkeypatch, module, **features):
     """Charts of one module with these features."""
     chosen = {**{name: values[0] for name, values in module.FEATURES.items()}, **features}
     monkeypatch.setattr(module, "layout", lambda *_, **__: dict(chosen))
-    drawn = (module.draw(random.Random(seed), held_out=False) for seed in range(60))
+    drawn = (module.draw(random.Random(seed), held_out=False) for seed in range(80))
     return [found for found in drawn if found is not None]
 
 

@@ -29,17 +29,19 @@ from vl2.synth import (
     vocabulary,
 )
 from vl2.synth.export import messages
-from vl2.synth.fonts import FONTS, HELD_OUT_FONTS, bold
+from vl2.synth.fonts import FONTS, HELD_OUT_FONTS, TRAINED_FONTS, bold
 from vl2.synth.kinds import KINDS
 from vl2.synth.names import CHARACTER_CLASS, TEXT_CLASS
 from vl2.synth.painter import SMALLEST_LETTER
+from vl2.synth.recut import CUTS
 from vl2.synth.sampling import TASK_WEIGHTS
 from vl2.synth.strings import is_held_out
 
 SPLITS = ("train", "heldout")
 PRINTED = ("paragraph", "small_print", "receipt", "form", "table")
 CHARTS = ("bar_chart", "line_chart", "pie_chart")
-NEW = (*PRINTED, *CHARTS, "pair", "album", "story", "talk")
+SHORT = ("short_receipt", "short_form", "short_table", "short_chart")
+NEW = (*PRINTED, *CHARTS, *SHORT, "pair", "album", "story", "talk")
 FURNITURE = {"Total", "No", *topics.MONTHS}
 NOT_WORDS = re.compile(r'"[^"]*"|<\|.*?\|>')
 
@@ -106,9 +108,29 @@ def test_held_out_fonts_are_printed_in_the_held_out_split_alone(monkeypatch):
         for kind in (*PRINTED, *CHARTS):
             drawn(kind, 12, split)
         seen[split] = set(asked)
-    assert seen["train"] <= set(FONTS)
+    assert seen["train"] <= set(TRAINED_FONTS)
+    assert seen["train"] & set(FONTS)
+    assert seen["train"] & set(CUTS)
     assert seen["heldout"] == set(HELD_OUT_FONTS)
     assert {bold(name) for name in HELD_OUT_FONTS} <= set(HELD_OUT_FONTS)
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_cut_is_as_wide_and_as_strong_as_it_says(name):
+    cut = CUTS[name]
+    plain, changed = fonts.glyph_set(cut.font, 24), fonts.glyph_set(name, 24)
+    assert changed.mean_advance == pytest.approx(cut.width * plain.mean_advance, rel=0.06)
+
+    def ink(letters):
+        return sum(int(np.asarray(letters.glyphs[c].mask).sum()) for c in "aegkmntBHR2580")
+
+    strength = ink(changed) / (cut.width * ink(plain))
+    lowest, highest = {-1: (0.35, 0.85), 0: (0.9, 1.1), 1: (1.15, 1.9)}[cut.weight]
+    assert lowest < strength < highest
+    for character in "ilxpQ%":
+        new, old = changed.glyphs[character], plain.glyphs[character]
+        assert abs(new.top - old.top) <= 1
+        assert abs(new.top + new.mask.height - old.top - old.mask.height) <= 1
 
 
 @pytest.mark.parametrize("font", HELD_OUT_FONTS)
@@ -225,6 +247,33 @@ def test_kinds_can_be_mixed_and_the_default_holds_what_it_held():
     assert sum("text_only" in found for found in tasks) > 4
     assert sum(bool(found & {"colour", "counting", "existence"}) for found in tasks) > 20
     assert {kind for kind, weight in KINDS.items() if weight} == {"shapes", "text", "both"}
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_short_documents_have_one_or_two_rows(kind):
+    tasks = {"rows": 1.0, "table_markdown": 1.0}
+    rows = [
+        len(sample(seed, kinds={kind: 1.0}, tasks=tasks).turns[-1].answer.splitlines())
+        for seed in range(20)
+    ]
+    around = {"short_receipt": 1, "short_table": 2}.get(kind, 0)  # the total; head and dashes
+    assert {count - around for count in rows} == {1, 2}
+
+
+def test_rows_tell_every_answer_about_single_values():
+    asked = 0
+    tasks = {"rows": 1.0, "receipt": 1.0, "form": 1.0, "chart_value": 2.0}
+    for kind in ("receipt", "form", *CHARTS):
+        for seed in range(20):
+            turns = sample(seed, kinds={kind: 1.0}, tasks=tasks, turns=(8, 8)).turns
+            assert turns[-1].task == "rows"
+            told = dict(line.split(" ", 1) for line in turns[-1].answer.splitlines())
+            for turn in turns[:-1]:
+                quoted = re.findall(r'"([^"]*)"', turn.question)
+                if quoted and quoted[0] in told:
+                    asked += 1
+                    assert told[quoted[0]] == turn.answer
+    assert asked > 150
 
 
 def test_a_sign_is_one_string_nearly_as_wide_as_the_picture():

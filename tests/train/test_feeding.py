@@ -211,11 +211,12 @@ def test_packed_rows_number_their_documents(data):
     rows = open_rows(data / "text.tar")
     lessons = [Encoder(processor, Recipe(name="x"))(rows, number) for number in range(3)]
     assert all(isinstance(lesson, EncodedLesson) for lesson in lessons)
-    collate = Collator(processor, packed=True, max_tokens=80)
-    batch = collate([[lessons[0], Skipped("x: y"), lessons[1]], [lessons[2]]])
     lengths = [len(lesson.prompt) for lesson in lessons]
+    length = lengths[0] + lengths[1]
+    collate = Collator(processor, packed=True, max_tokens=length)
+    batch = collate([[lessons[0], Skipped("x: y"), lessons[1]], [lessons[2]]])
     assert batch["document_ids"].unique(return_counts=True)[1].tolist()[1:] == lengths
-    assert batch["input_ids"].shape == (2, 80)
+    assert batch["input_ids"].shape == (2, length)
     assert batch["labels"][0, lengths[0]] == -100
     assert (batch["documents"], batch["skipped"]) == (3, ["x: y"])
     assert "pixel_values" not in batch

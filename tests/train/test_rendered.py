@@ -3,16 +3,20 @@
 import json
 
 import pytest
+import torch
 
 from vl2.cli import main
 from vl2.cli.train import _rendered_lessons
 from vl2.errors import InputError
-from vl2.synth import vocabulary
+from vl2.model.loss import supervised_positions
+from vl2.synth import CHARACTERS, COLOURS, SHAPES, vocabulary
 from vl2.synth.answers import COORDINATES
 from vl2.synth.kinds import KINDS
 from vl2.train.data import Collator, Encoder
+from vl2.train.naming import NamingRows
 from vl2.train.recipe import load_recipe
-from vl2.train.run import fresh_processor, starting_point
+from vl2.train.run import _name_tokens, fresh_model, fresh_processor, starting_point
+from vl2.train.vision import DenseNames
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +55,43 @@ def test_a_picture_and_one_answer_fit_into_the_tokens_that_the_guide_names(proce
     assert max(len(encode(lesson, index).prompt) for index in range(12)) <= 480
 
 
+def test_lessons_put_together_in_rows_teach_the_same(processor):
+    """Fewer and fuller rows change neither the loss of answers nor what image rows tell."""
+    kinds = "shapes: 1, receipt: 1, pair: 1, talk: 1, short_table: 1"
+    recipe = load_recipe("nano", (f"pictures={{{kinds}}}", "max_tokens=480", "turns=[1, 3]"))
+    encode, lesson = Encoder(processor, recipe), _rendered_lessons(recipe)
+    rows = [[encode(lesson, index)] for index in range(8)]
+    model = fresh_model(processor, 0).eval()
+    words = _name_tokens(processor, DenseNames(CHARACTERS, SHAPES, tuple(COLOURS)))
+    learner = NamingRows(model, words, len(CHARACTERS), 0.2)
+    told = []
+    for packed in (False, True):
+        batch = Collator(processor, packed=packed, max_tokens=480)(rows)
+        count = {len(row.prompt) for (row,) in rows}
+        assert batch["input_ids"].shape == ((3, 480) if packed else (8, max(count)))
+        inputs = {name: batch[name] for name in batch if name in TAKEN}
+        kept = supervised_positions(batch["labels"])
+        with torch.no_grad():
+            told.append(learner(**inputs, logits_to_keep=kept, output_router_logits=True))
+    for name in ("answer_loss", "characters_right", "edge_error", "shapes_named", "row_size"):
+        assert told[1][name] == pytest.approx(told[0][name].item(), rel=1e-4), name
+
+
+TAKEN = ("input_ids", "labels", "attention_mask", "document_ids", "dense", "pixel_values")
+TAKEN += ("images_spatial_crop",)
+
+
 def test_a_run_goes_through_pictures_of_all_sorts_and_through_none(tmp_path):
     settings = [
-        *("steps=6", "batch_size=1", "workers=0", "save_every=6", "log_every=1", "threads=1"),
+        *(
+            "steps=6",
+            "batch_size=1",
+            "global_batch_size=1",
+            "workers=0",
+            "save_every=6",
+            "log_every=1",
+            "threads=1",
+        ),
         *("vision=", "tasks={}", "pictures={talk: 2, album: 1, pair: 1, receipt: 1}"),
         *("naming_weight=0.3", "max_tiles=0", "max_tokens=900", "bf16=false"),
     ]

@@ -14,7 +14,10 @@ from vl2.train.curves import draw_curves
 from vl2.train.initial import grid_waves
 from vl2.train.run import fresh_model, fresh_processor
 
-SMALL = ["batch_size=2", "workers=0", "save_every=2", "log_every=1", "warmup_steps=1", "threads=1"]
+SMALL = [
+    *("batch_size=2", "global_batch_size=2", "workers=0", "threads=1"),
+    *("save_every=2", "log_every=1", "warmup_steps=1"),
+]
 
 
 @pytest.fixture(scope="module")

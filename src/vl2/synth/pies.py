@@ -1,5 +1,6 @@
 """Pie and ring charts with a legend."""
 
+import itertools
 import math
 import random
 
@@ -13,6 +14,7 @@ from vl2.synth.layouts import layout
 from vl2.synth.names import COLOURS
 from vl2.synth.painter import apt_colours, jittered
 from vl2.synth.paper import Press, Style, is_legible, style, widest, width_of
+from vl2.synth.things import Thing
 
 FEATURES = {
     "legend": ("right", "right", "left", "below"),
@@ -52,7 +54,7 @@ def _rows(said: Chart, features: dict[str, str]) -> list[str]:
 def _drawn(
     rng: random.Random, said: Chart, looks: Style, features: dict[str, str], title: str
 ) -> Press | None:
-    """The sheet; None if it is too large to be legible."""
+    """The sheet; None if it is too large to be legible, or print runs into print."""
     size, rows = looks.size, _rows(said, features)
     across = size * rng.uniform(5.5, 8.5)
     legend = (_SWATCH * size + widest(rows, looks.letters), 1.4 * size * len(rows))
@@ -86,7 +88,17 @@ def _drawn(
         press.write(row, x + _SWATCH * size, base)
     if features["shares"] == "slices":
         _write_shares(press, said, (pie, across / 2, start, chosen))
+        if _touch(press.painter.things[-len(rows) :]):
+            return None
     return press
+
+
+def _touch(shares: list[Thing]) -> bool:
+    """Whether shares printed on slices run into each other."""
+    return any(
+        min(a.x2, b.x2) - max(a.x1, b.x1) > 1 and min(a.y2, b.y2) - max(a.y1, b.y1) > 1
+        for a, b in itertools.combinations(shares, 2)
+    )
 
 
 _Pie = tuple[tuple[float, float], float, float, list[tuple[str, RGB]]]
