@@ -1,10 +1,12 @@
 """What is known of vl2-nano, drawn and tabled: how it was trained, what it scores after each stage.
 
     python benchmarks/nano_report.py
+    python benchmarks/nano_report.py --runs runs
 
-It reads the joined log of the runs that made the weights (docs/nano/log.jsonl) and the newest
-scores of each measurement (benchmarks/results/nano_*_DATE.json), draws docs/nano/*.png, and prints
-the tables of the model card.
+It reads the joined log of the runs that made the weights (docs/nano/log.jsonl; `--runs` writes it
+from the folder where `vl2 train nano` ran) and the newest scores of each measurement
+(benchmarks/results/nano_*_DATE.json), draws docs/nano/*.png, and prints the tables of the model
+card.
 """
 
 from __future__ import annotations
@@ -17,18 +19,36 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from vl2.train.recipe import load_recipe
+
 HOUSE = Path(__file__).resolve().parents[1]
 RESULTS = HOUSE / "benchmarks" / "results"
 DRAWN = HOUSE / "docs" / "nano"
 
+RUNS = {"nano-vision": "encoder", "nano-look": "look", "nano-near": "near", "nano": "everything"}
+"""The runs that `vl2 train nano` goes through, and what their stages are called here."""
+
 STAGES = {
-    "look": ("look", 147_200),
-    "ordinary": ("ordinary pictures", 252_800),
-    "everything": ("everything", 336_000),
-    "synth": ("more of it", 417_920),
+    "look": ("look", "look"),
+    "near": ("near", "near"),
+    "synth": ("everything", "everything"),
 }
-"""After which stages there are scores, by their name in the files: what the stage is called, and
-how many pictures the language model had seen by its end."""
+"""After which stages there are scores, by their name in the files: the stage in the log, and the
+head of its column."""
+
+KEPT = (
+    "loss",
+    "answer_loss",
+    "characters_right",
+    "edge_error",
+    "shapes_named",
+    "colours_named",
+    "shapes_right",
+    "colours_right",
+    "busiest_expert",
+    "learning_rate",
+)
+"""What of a run's log is kept."""
 
 AIMS = {
     "colour": 97,
@@ -91,10 +111,32 @@ def beside(names: Sequence[str], heads: Sequence[str], tasks: Sequence[str]) -> 
     return lines
 
 
+def join_logs(runs: Path, log: Path) -> None:
+    """Write the logs of all runs as one, with the pictures that had been rendered by each line."""
+    lines, seen = [], 0
+    for name, stage in RUNS.items():
+        recipe = load_recipe(str(runs / name / "recipe.yaml"))
+        rows = recipe.global_batch_size
+        found = map(json.loads, (runs / name / "log.jsonl").read_text("utf-8").splitlines())
+        # A run that was stopped and went on has some steps twice.
+        by_step = {row["step"]: row for row in found if "loss" in row}
+        for step, row in sorted(by_step.items()):
+            kept = {key: float(f"{row[key]:.4g}") for key in KEPT if key in row}
+            place = {"stage": stage, "step": step, "pictures": seen + step * rows}
+            lines.append(json.dumps({**place, **kept}))
+        seen += recipe.steps * rows
+    log.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def read_log(log: Path) -> list[dict]:
+    """The lines of a log."""
+    return [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+
+
 def draw_training(log: Path, picture: Path) -> None:
     """The curves of all runs, one after the other, over the pictures that had been seen."""
-    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-    stages = list(dict.fromkeys(row["stage"] for row in rows if row["stage"] != "encoder"))
+    rows = read_log(log)
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     for axis, (name, title) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for stage in stages:
@@ -112,18 +154,19 @@ def draw_training(log: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=90)
 
 
-def draw_scores(picture: Path) -> None:
+def draw_scores(log: Path, picture: Path) -> None:
     """What more training bought: the share of right answers over the pictures seen."""
+    seen = {row["stage"]: row["pictures"] for row in read_log(log)}
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axis = figure.subplots()
     for task in SHOWN:
         points = [
-            (pictures / 1000, 100 * measured[task]["accuracy"])
-            for stage, (_, pictures) in STAGES.items()
-            if task in (measured := scores(stage))
+            (seen[stage] / 1000, 100 * measured[task]["accuracy"])
+            for name, (stage, _) in STAGES.items()
+            if task in (measured := scores(name))
         ]
         axis.plot(*zip(*points, strict=True), marker="o", label=task.replace("_", " "))
-    axis.set_xlabel("pictures that the language model had seen, thousands")
+    axis.set_xlabel("pictures, thousands")
     axis.set_ylabel("right answers, %")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
@@ -136,7 +179,7 @@ def draw_balance(logs: dict[str, Path], picture: Path) -> None:
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     axis = figure.subplots()
     for name, log in logs.items():
-        rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+        rows = read_log(log)
         axis.plot(
             [row["step"] for row in rows], [row["busiest_expert"] for row in rows], label=name
         )
@@ -150,12 +193,16 @@ def draw_balance(logs: dict[str, Path], picture: Path) -> None:
 
 def main() -> None:
     """Draw everything and print the tables."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument("--runs", type=Path, help="folder of the runs whose logs to join first")
+    runs, log = parser.parse_args().runs, DRAWN / "log.jsonl"
+    if runs:
+        join_logs(runs, log)
     final = scores("synth")
-    draw_training(DRAWN / "log.jsonl", DRAWN / "training.png")
-    draw_scores(DRAWN / "scores.png")
+    draw_training(log, DRAWN / "training.png")
+    draw_scores(log, DRAWN / "scores.png")
     balance = {
         "balanced": DRAWN / "balanced.jsonl",
         "neither loss nor bias": DRAWN / "unbalanced.jsonl",
@@ -163,7 +210,7 @@ def main() -> None:
     draw_balance(balance, DRAWN / "balance.png")
     tables = [
         main_table(final),
-        beside(tuple(STAGES), [head for head, _ in STAGES.values()], tuple(scores("everything"))),
+        beside(tuple(STAGES), [head for head, _ in STAGES.values()], tuple(final)),
         beside(("synth", "one_tile"), ("all tiles", "one tile"), tuple(scores("one_tile"))),
         beside(
             ("synth", "bfloat16", "int8"),
