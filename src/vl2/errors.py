@@ -18,6 +18,13 @@ class VL2Error(Exception):
 class InputError(VL2Error, ValueError):
     """The user handed in something that cannot be worked with."""
 
+    @classmethod
+    def unknown(cls, kind: str, name: str, known: Iterable[str]) -> InputError:
+        """Say that there is no `kind` of this name, which is the nearest, and which there are."""
+        names = tuple(known)
+        near = did_you_mean(name, names)
+        return cls(f"There is no {kind} {name!r}.{near} Choose among {', '.join(names)}.")
+
 
 class ImageError(InputError):
     """A picture cannot be opened, is too large, or is not a picture."""

@@ -99,7 +99,7 @@ def test_wrong_calls_say_what_is_wrong_and_leave_with_2(tmp_path, capsys):
         (["synth", "--preview", "p.png", "--split", "exam"], "vl2: There is no split 'exam'"),
         (["synth", "--out", str(tmp_path / ("n" * 300))], "cannot be written"),
         (["synth", "--out", str(tmp_path), "--seed", "-1"], "--seed"),
-        (["synth", "--preview", "p.png", "--pictures", "films"], "no pictures 'films'"),
+        (["synth", "--preview", "p.png", "--pictures", "films"], "no kind of picture 'films'"),
         (["synth", "--preview", "p.png", "--pictures", "form=much"], "positive number"),
         (["synth", "--preview", "p.png", "--pictures", "form=-1"], "positive number"),
     ]

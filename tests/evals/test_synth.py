@@ -84,7 +84,7 @@ def test_an_unknown_evaluation_and_task_are_told(capsys):
     assert main(["eval", "sinth"]) == 2
     assert "Did you mean 'synth'? Use synth" in capsys.readouterr().err
     assert main(["eval", "synth", "--only", "reading"]) == 2
-    assert "Unknown task 'reading'" in capsys.readouterr().err
+    assert "There is no task 'reading'" in capsys.readouterr().err
 
 
 def scores_file(folder, **changes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2.cli import options, terminal
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 
 if TYPE_CHECKING:
     from vl2.evals.speed.machine import Machine
@@ -104,8 +104,7 @@ def _load(
     if not random:
         return load_parts(name, device, dtype, *stored)
     if name not in RELEASES:
-        near = did_you_mean(name, RELEASES)
-        raise InputError(f"There is no released shape {name!r}.{near} Use {', '.join(RELEASES)}.")
+        raise InputError.unknown("released shape", name, RELEASES)
     place = choose_device(device)
     config = released_config(name)
     processor = processor_for(config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl2.cli import terminal
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 
 if TYPE_CHECKING:
     from vl2.documents.readers import Reader
@@ -42,9 +42,7 @@ def measure_documents(wish: Wish) -> None:
     from vl2.evals.documents.papers import KINDS
 
     if unknown := set(wish.kinds) - set(KINDS):
-        wrong = min(unknown)
-        near = did_you_mean(wrong, KINDS)
-        raise InputError(f"Unknown kind {wrong!r}.{near} Use some of {', '.join(KINDS)}.")
+        raise InputError.unknown("kind of document", min(unknown), KINDS)
     kinds = [kind for kind in KINDS if kind in (wish.kinds or KINDS)]
     terminal.need("eval", "Rendering documents, with matplotlib's fonts,", "matplotlib")
     if wish.out is not None:

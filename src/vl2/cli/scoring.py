@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vl2.cli import terminal
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 
 PICTURES = 500
 
@@ -50,9 +50,7 @@ def _scores(asked: Asked, device: str, only: list[str], out: Path | None) -> lis
     from vl2.synth.sampling import TASK_WEIGHTS
 
     if unknown := set(only) - set(TASK_WEIGHTS):
-        wrong = min(unknown)
-        near = did_you_mean(wrong, TASK_WEIGHTS)
-        raise InputError(f"Unknown task {wrong!r}.{near} Use some of {', '.join(TASK_WEIGHTS)}.")
+        raise InputError.unknown("task", min(unknown), TASK_WEIGHTS)
     tasks = [task for task in TASK_WEIGHTS if task in (only or EVALUATED)]
     done = _read(out, asked)
     todo = [task for task in tasks if task not in done]

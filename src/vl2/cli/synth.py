@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vl2.cli import terminal
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 
 _EVERY = 100
 
@@ -95,10 +95,7 @@ def _kinds(named: list[str]) -> dict[str, float]:
     for given in named:
         name, _, weight = given.partition("=")
         if name not in KINDS:
-            near = did_you_mean(name, KINDS)
-            raise InputError(
-                f"There are no pictures {name!r}.{near} Use some of {', '.join(KINDS)}."
-            )
+            raise InputError.unknown("kind of picture", name, KINDS)
         try:
             kinds[name] = float(weight or 1)
         except ValueError:

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 from vl2.model.configuration_keys import QUANTIZATION_METHOD
 from vl2.ops.groupwise import Scheme
 
@@ -103,8 +103,7 @@ class VL2QuantizationConfig(QuantizationConfigMixin):
             InputError: there is no such scheme, or no such group.
         """
         if scheme not in SCHEMES:
-            near = did_you_mean(scheme, SCHEMES)
-            raise InputError(f"There is no scheme {scheme!r}.{near} Use {' or '.join(SCHEMES)}.")
+            raise InputError.unknown("scheme", scheme, SCHEMES)
         return cls(SCHEMES[scheme], GROUPS[scheme] if group_size is None else group_size)
 
     @classmethod

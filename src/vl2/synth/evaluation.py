@@ -3,7 +3,7 @@
 import functools
 import itertools
 
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 from vl2.synth.kinds import KINDS
 from vl2.synth.sampling import TASK_WEIGHTS, Sample, Turn, sample
 
@@ -76,8 +76,7 @@ def heldout(task: str, count: int) -> list[tuple[Sample, Turn]]:
         InputError: an unknown task.
     """
     if task not in TASK_WEIGHTS:
-        near = did_you_mean(task, TASK_WEIGHTS)
-        raise InputError(f"There is no task {task!r}.{near} Use one of {', '.join(TASK_WEIGHTS)}.")
+        raise InputError.unknown("task", task, TASK_WEIGHTS)
     apt = _KINDS_OF_TASK.get(task, ("shapes", "text", "both"))
     kinds = {kind: KINDS[kind] or 1.0 for kind in apt}
     draw = functools.partial(sample, split="heldout", kinds=kinds, tasks={task: 1.0}, turns=(1, 1))

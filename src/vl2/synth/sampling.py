@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from vl2.errors import InputError, did_you_mean
+from vl2.errors import InputError
 from vl2.synth import templates
 from vl2.synth.drawn import Drawn
 from vl2.synth.kinds import KINDS, draw
@@ -107,8 +107,7 @@ def random_source(seed: int, split: str) -> random.Random:
         InputError: an unknown split, or a negative seed.
     """
     if split not in SPLITS:
-        near = did_you_mean(split, SPLITS)
-        raise InputError(f"There is no split {split!r}.{near} Use one of {', '.join(SPLITS)}.")
+        raise InputError.unknown("split", split, SPLITS)
     if seed < 0:
         raise InputError(f"A seed must be 0 or more, got {seed}.")
     return random.Random(len(SPLITS) * seed + SPLITS.index(split))
@@ -135,11 +134,12 @@ def sample(
     Raises:
         InputError: an unknown split, kind or task, or a negative seed.
     """
-    for given, known in ((kinds, KINDS), (tasks, TASK_WEIGHTS)):
+    for kind, given, known in (
+        ("kind of picture", kinds, KINDS),
+        ("task", tasks, TASK_WEIGHTS),
+    ):
         if unknown := set(given) - set(known):
-            wrong = min(unknown)
-            near = did_you_mean(wrong, known)
-            raise InputError(f"Unknown: {wrong!r}.{near} Use some of {', '.join(known)}.")
+            raise InputError.unknown(kind, min(unknown), known)
     rng = random_source(seed, split)
     drawn = draw(rng, dict(kinds), held_out=split == "heldout")
     return Sample(drawn.scenes, _turns(rng, drawn, tasks, rng.randint(*turns)))
