@@ -113,10 +113,10 @@ def _glyphs(name: str, size: int) -> dict[str, Glyph]:
 
 
 def _cut_glyphs(name: str, size: int) -> dict[str, Glyph]:
-    cut, scale = CUTS[name], scale_of(size)
-    font = open_font(cut.font, scale * size)
+    cut = CUTS[name]
+    font = open_font(cut.font, scale_of(size) * size)
     return {
-        character: Glyph(*changed(character, font, cut, scale)) for character in CHARACTERS + MARKS
+        character: Glyph(*changed(character, font, cut, size)) for character in CHARACTERS + MARKS
     }
 
 

@@ -46,20 +46,21 @@ def scale_of(size: int) -> int:
 
 
 def changed(
-    character: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, cut: Cut, scale: int
+    character: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, cut: Cut, size: int
 ) -> tuple[Image.Image, int, int, int]:
     """One letter of a cut.
 
     Args:
         character: The letter.
-        font: The cut's font at `scale` times the wished size.
+        font: The cut's font at `scale_of(size)` times the wished size.
         cut: How the letter is changed.
-        scale: As `scale_of` tells it.
+        size: The wished size in pixels to the em.
 
     Returns:
         Its ink as a mask, where the mask lies from the pen to the right and downwards, and the
         step to the next letter, in pixels.
     """
+    scale = scale_of(size)
     across = scale / cut.width
     x1, y1, x2, y2 = font.getbbox(character, anchor="ls")
     left, top = int(x1 // across) - 1, int(y1 // scale) - 1
@@ -68,7 +69,7 @@ def changed(
     corner = (-left * across, -top * scale)
     ImageDraw.Draw(large).text(corner, character, fill=255, font=font, anchor="ls")
     if cut.weight:
-        reach = 2 * max(1, round(_STROKE * font.size * abs(cut.weight))) + 1
+        reach = 2 * max(1, round(_STROKE * scale * size * abs(cut.weight))) + 1
         edge = ImageFilter.MaxFilter if cut.weight > 0 else ImageFilter.MinFilter
         large = large.filter(edge(reach))
     mask = large.resize((right - left, bottom - top), Image.Resampling.BOX)
