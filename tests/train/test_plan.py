@@ -69,9 +69,17 @@ def test_checkpointed_layers_keep_their_inputs():
     assert measured < layer[3] < 0.6 * whole
 
 
-def test_weights_gradients_and_moments_are_those_of_a_step():
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_weights_gradients_and_moments_are_those_of_a_step(optimizer):
     model = mini_model("base").train()
-    recipe = Recipe(name="x", stage="align", moments="bfloat16", max_tokens=64, batch_size=1)
+    recipe = Recipe(
+        name="x",
+        stage="align",
+        optimizer=optimizer,
+        moments="bfloat16",
+        max_tokens=64,
+        batch_size=1,
+    )
     plan = make_plan(recipe, model.config, 1, gpu=False)
     optimizer = build_optimizer(model, recipe)
     prompt = mini_prompt([(1, 2)], words=9)

@@ -42,6 +42,11 @@ class Group:
         return self.learning_rate == 0
 
     @property
+    def moments(self) -> int:
+        """How many numbers an optimizer keeps for each of them."""
+        return 1 if self.matrices else 2
+
+    @property
     def count(self) -> int:
         """How many numbers they are."""
         return sum(parameter.numel() for parameter in self.parameters)

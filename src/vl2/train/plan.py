@@ -41,7 +41,7 @@ class Memory:
     Attributes:
         weights: the device's share of the weights.
         gradients: its share of the gradients, in the precision of the weights.
-        optimizer: its share of AdamW's two moments.
+        optimizer: its share of the moments: two with AdamW, one where Muon turns matrices.
         copies: weights that are gathered or cast for the pass: without sharding a bfloat16 copy of
             all matrices, with it two layers at a time.
         activations: what a pass of the largest rows keeps for its backward pass.
@@ -193,6 +193,7 @@ def _memory(
     every = sum(group.count for group in groups)
     trained = sum(group.count for group in groups if not group.frozen)
     weight, moment = _BYTES[recipe.weights], _BYTES[recipe.moments]
+    moments = sum(group.moments * group.count for group in groups if not group.frozen)
     copies = 0
     if shards > 1:  # the layer in use and the next one, gathered in the precision of the pass
         copies = 2 * _largest_layer(config, recipe.ep_size) * (2 if recipe.bf16 else weight)
@@ -202,7 +203,7 @@ def _memory(
     return Memory(
         weights=math.ceil(every * weight / shards) + 4 * adapters,
         gradients=math.ceil(trained * weight / shards) + 4 * adapters,
-        optimizer=math.ceil(2 * trained * moment / shards) + 2 * moment * adapters,
+        optimizer=math.ceil(moments * moment / shards) + 2 * moment * adapters,
         copies=copies,
         activations=activations,
     )
