@@ -10,6 +10,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+EXIT_USER_ERROR = 2
+"""The exit code of the command line where its user made a mistake."""
+
 
 class VL2Error(Exception):
     """Base of all errors that the library raises on purpose."""

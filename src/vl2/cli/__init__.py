@@ -22,7 +22,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vl2.errors import InputError, MissingExtraError, VL2Error, did_you_mean
+from vl2.errors import (
+    EXIT_USER_ERROR,
+    InputError,
+    MissingExtraError,
+    VL2Error,
+    did_you_mean,
+)
 
 VERBS = {
     "ask": "Ask a question about one or several pictures.",
@@ -54,8 +60,6 @@ EXTRAS = {
     "pypdfium2": "documents",
 }
 """Packages that a verb may need, and the extra of this package that brings them."""
-
-EXIT_USER_ERROR = 2
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 """Importing torch and transformers makes a million objects that stay; looking through them for

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2.cli import options, terminal
-from vl2.errors import InputError, VL2Error
+from vl2.errors import EXIT_USER_ERROR, InputError, VL2Error
 
 if TYPE_CHECKING:
     from vl2.chat import Conversation
     from vl2.engine import Stream
 
-EXIT_MISTAKES = 2
 _HELP = """\
 Type a question and press Enter; the path of a picture alone adds the picture.
   /image PATH   add a picture to the next question
@@ -72,7 +71,7 @@ def command(
             terminal.note(str(error))
             mistakes += 1
     if mistakes and not interactive:
-        raise typer.Exit(EXIT_MISTAKES)
+        raise typer.Exit(EXIT_USER_ERROR)
 
 
 class _Talk:
