@@ -77,7 +77,7 @@ class Recipe:
             alike; for devices that have only one row of a step each. 1 leaves every step the rows
             that it drew.
         packing: whether a row holds as many whole conversations as fit into `max_tokens`. They do
-            not see each other.
+            not see each other. Rendered ones are put together pass by pass.
         optimizer: `adamw` (paper), or `muon` for the matrices inside layers and AdamW for the rest.
         learning_rate: its peak value.
         vision_multiplier: factor of the learning rate for the vision encoder (paper: 0.1).
