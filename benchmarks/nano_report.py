@@ -28,13 +28,17 @@ DRAWN = HOUSE / "docs" / "nano"
 RUNS = {"nano-vision": "encoder", "nano-look": "look", "nano-near": "near", "nano": "everything"}
 """The runs that `vl2 train nano` goes through, and what their stages are called here."""
 
-STAGES = {
-    "look": ("look", "look"),
-    "near": ("near", "near"),
-    "synth": ("everything", "everything"),
+STAGES = ("look", "near", "everything")
+"""The stages that leave a model which answers, in their order."""
+
+POINTS = {
+    "look": ("look", 700),
+    "near": ("near", 600),
+    "third": ("everything", 350),
+    "two_thirds": ("everything", 700),
+    "synth": ("everything", 1050),
 }
-"""After which stages there are scores, by their name in the files: the stage in the log, and the
-head of its column."""
+"""When scores were taken, by their name in the files: the stage and its step."""
 
 KEPT = (
     "loss",
@@ -156,13 +160,13 @@ def draw_training(log: Path, picture: Path) -> None:
 
 def draw_scores(log: Path, picture: Path) -> None:
     """What more training bought: the share of right answers over the pictures seen."""
-    seen = {row["stage"]: row["pictures"] for row in read_log(log)}
+    seen = {(row["stage"], row["step"]): row["pictures"] for row in read_log(log)}
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axis = figure.subplots()
     for task in SHOWN:
         points = [
-            (seen[stage] / 1000, 100 * measured[task]["accuracy"])
-            for name, (stage, _) in STAGES.items()
+            (seen[point] / 1000, 100 * measured[task]["accuracy"])
+            for name, point in POINTS.items()
             if task in (measured := scores(name))
         ]
         axis.plot(*zip(*points, strict=True), marker="o", label=task.replace("_", " "))
@@ -210,7 +214,7 @@ def main() -> None:
     draw_balance(balance, DRAWN / "balance.png")
     tables = [
         main_table(final),
-        beside(tuple(STAGES), [head for head, _ in STAGES.values()], tuple(final)),
+        beside((*STAGES[:-1], "synth"), STAGES, tuple(final)),
         beside(("synth", "one_tile"), ("all tiles", "one tile"), tuple(scores("one_tile"))),
         beside(
             ("synth", "bfloat16", "int8"),
