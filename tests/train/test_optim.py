@@ -166,3 +166,10 @@ def test_muon_is_for_the_matrices_inside_layers():
     for name in ("embed_tokens.weight", "lm_head.weight", "mlp.gate.weight", "pos_embed", "bias"):
         assert all(not count for at, count in by_name.items() if at.endswith(name)), name
     assert not any(group.matrices for group in groups())
+
+
+def test_muon_refuses_matrices_that_are_divided_among_devices():
+    model = mini_model("base")
+    model.lm_head.weight.device_mesh = object()  # as weights have that are sharded
+    with pytest.raises(InputError, match="set optimizer to adamw"):
+        build_optimizer(model, Recipe(name="x", optimizer="muon"))
