@@ -75,7 +75,17 @@ CURVES = (
     ("characters_right", "characters right in their places"),
     ("edge_error", "edges of boxes wrong by"),
 )
-SHOWN = ("colour", "counting", "word", "number", "locate_one", "locate_absent", "position")
+SHOWN = (
+    "colour",
+    "counting",
+    "word",
+    "number",
+    "locate_one",
+    "locate_absent",
+    "position",
+    "receipt",
+    "cell",
+)
 
 
 def scores(name: str, results: Path = RESULTS) -> dict[str, dict]:
