@@ -153,14 +153,14 @@ def draw_training(log: Path, picture: Path) -> None:
     stages = list(dict.fromkeys(row["stage"] for row in rows))
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     for axis, (name, title) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
-        for stage in stages:
+        for number, stage in enumerate(stages):
             points = [
                 (row["pictures"] / 1000, row[name])
                 for row in rows
                 if row["stage"] == stage and name in row
             ]
             if points:
-                axis.plot(*zip(*points, strict=True), linewidth=1.2, label=stage)
+                axis.plot(*zip(*points, strict=True), f"C{number}", linewidth=1.2, label=stage)
         axis.set_title(title, fontsize=11)
         axis.set_xlabel("pictures, thousands")
         axis.grid(alpha=0.3)
@@ -171,7 +171,7 @@ def draw_training(log: Path, picture: Path) -> None:
 def draw_scores(log: Path, picture: Path) -> None:
     """What more training bought: the share of right answers over the pictures seen."""
     seen = {(row["stage"], row["step"]): row["pictures"] for row in read_log(log)}
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
     axis = figure.subplots()
     for task in SHOWN:
         points = [
@@ -184,7 +184,7 @@ def draw_scores(log: Path, picture: Path) -> None:
     axis.set_ylabel("right answers, %")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=9, ncols=2)
+    figure.legend(fontsize=9, loc="outside right upper")
     figure.savefig(picture, dpi=100)
 
 
