@@ -92,7 +92,7 @@ def test_the_plan_of_a_configuration():
 
 
 def test_an_unknown_scheme_is_refused():
-    with pytest.raises(InputError, match=r"'int3'.*int8 or int4"):
+    with pytest.raises(InputError, match=r"'int3'.*int8, int4"):
         VL2QuantizationConfig.named("int3")
 
 

@@ -14,7 +14,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -68,6 +68,8 @@ class _Case:
     place: Path
     failures: list[VL2Error] = field(default_factory=list)
 
+
+_CLOSED = "The desk was closed before the document was read."
 
 Told: TypeAlias = Callable[[int, int], None]
 """Told how many pages more are to be read, of a document that is opened, and how many are read.
@@ -136,7 +138,7 @@ class Desk:
         else:
             count, pages, error = self._pages(job.path, place, pdf)
         if self._closed.is_set():
-            raise EngineError("The desk was closed before the document was read.")
+            raise EngineError(_CLOSED)
         if (failed := _not_as_planned(job)) is not None:
             shutil.rmtree(place, ignore_errors=True)  # its pages may be of either content
             return failed
@@ -168,7 +170,10 @@ class Desk:
                 waiting = self._submitted(_Case(place), chosen, renderer)
         except DocumentError as problem:
             return count, [], _sentence(problem)
-        return count, [page.result() for page in waiting], None
+        try:
+            return count, [page.result() for page in waiting], None
+        except CancelledError as error:  # by `close`, before the page's turn came
+            raise EngineError(_CLOSED) from error
 
     @contextlib.contextmanager
     def _rendering(self) -> Iterator[Renderer]:
