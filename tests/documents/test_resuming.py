@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import PIL.Image
@@ -253,6 +255,30 @@ def test_a_reader_that_is_gone_ends_the_run(tmp_path):
     with pytest.raises(EngineError, match="gone"):
         read_all(paths, tmp_path / "out", reader, settings_of())
     assert len(reader.asked) < 20
+
+
+def test_a_page_that_waits_when_the_desk_closes_is_told(tmp_path):
+    path, out = tmp_path / "two.pdf", tmp_path / "out"
+    path.write_bytes(pdf(["one"], ["two"]))
+    begun, closed = threading.Event(), threading.Event()
+
+    def say(picture, prompt):
+        begun.set()
+        assert closed.wait(30)
+        return "words"
+
+    settings = settings_of(text_layer="ignore")
+    (job,) = plan([path], settings, out).jobs
+    desk = Desk(StubReader(say), settings, out, parallel=1, renderers=1)
+    with ThreadPoolExecutor(1) as pool:
+        reading_it = pool.submit(desk.read, job)
+        assert begun.wait(30)
+        while desk._pool._work_queue.qsize() < 1:  # until the second page waits for its turn
+            time.sleep(0.01)
+        desk.close()
+        closed.set()
+        with pytest.raises(EngineError, match="closed before"):
+            reading_it.result(30)
 
 
 @pytest.mark.parametrize("after", ["plan", "page"])
