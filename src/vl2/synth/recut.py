@@ -69,7 +69,7 @@ def changed(
     corner = (-left * across, -top * scale)
     ImageDraw.Draw(large).text(corner, character, fill=255, font=font, anchor="ls")
     if cut.weight:
-        reach = 2 * max(1, round(_STROKE * scale * size * abs(cut.weight))) + 1
+        reach = 2 * max(1, round(_STROKE * scale * size)) + 1
         edge = ImageFilter.MaxFilter if cut.weight > 0 else ImageFilter.MinFilter
         large = large.filter(edge(reach))
     mask = large.resize((right - left, bottom - top), Image.Resampling.BOX)

@@ -157,7 +157,7 @@ class Collator:
         return batch
 
     def _packed_rows(self, rows: list[list[EncodedLesson]]) -> dict[str, Any]:
-        length = max([self._max_tokens, *(sum(len(x.prompt) for x in row) for row in rows)])
+        length = max([self._max_tokens, *map(_length, rows)])
         shape = (len(rows), max(1, length))
         ids = torch.full(shape, self._processor.vocabulary.ids.pad)
         labels = torch.full(shape, -100)
