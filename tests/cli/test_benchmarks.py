@@ -36,11 +36,21 @@ def test_one_benchmark(data, capsys):
     printed = capsys.readouterr()
     assert "relaxed accuracy" in printed.out
     assert "84.5" in printed.out
-    assert "2/?" in printed.err
+    assert printed.err == ""
     out = data.parent / "out"
     assert len((out / "predictions.jsonl").read_text().splitlines()) == 2
     assert "How many?" in (out / "report.html").read_text()
     assert json.loads((out / "scores.json").read_text())["questions"] == 2
+
+
+def test_a_bad_row_is_told_before_a_model_is_loaded(data, capsys):
+    file = data / "ChartQA_TEST.tsv"
+    file.write_text(file.read_text() + file.read_text().splitlines()[1] + "\n")
+    rows = len(file.read_text().splitlines()) - 1
+    for words in (["chartqa", "--data", str(file)], ["reproduce", "absent", "--size", "tiny"]):
+        folder = ["--data", str(data)] if words[0] == "reproduce" else []
+        assert cli.main(["eval", *words, "--model", "absent", *folder]) == 2
+        assert f"Row {rows} has the id" in capsys.readouterr().err
 
 
 def test_questions_that_cannot_be_asked_are_told(data, capsys):

@@ -10,7 +10,7 @@ import pytest
 from pdfs import encrypted, pdf
 
 import vl2
-from vl2.cli import main, pace, reading, terminal
+from vl2.cli import main, pace, terminal
 from vl2.documents.desk import DOCUMENTS
 from vl2.documents.files import held
 from vl2.documents.index import read_index
@@ -247,18 +247,6 @@ def test_notes_stand_in_lines_of_their_own_beside_the_progress(monkeypatch, caps
         terminal.note("something else.")
     shown = capsys.readouterr().err
     assert re.search(r"\x1b\[2Kvl2: something else\.\n", shown)
-
-
-def test_files_are_counted_while_they_are_looked_at(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
-    with reading._counting("looking at", "files", 3, quiet=False) as on_file:
-        on_file()
-    shown = capsys.readouterr().err
-    assert "looking at" in shown
-    assert "1/3" in shown
-    with reading._counting("looking at", "files", 3, quiet=True) as on_file:
-        on_file()
-    assert capsys.readouterr().err == ""
 
 
 def test_two_runs_do_not_write_to_one_folder(papers, tmp_path, capsys):

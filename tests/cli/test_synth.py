@@ -11,7 +11,7 @@ def test_pictures_and_rows_are_written_and_the_call_can_be_repeated(tmp_path, ca
     assert main(["synth", "--out", str(out), "--count", "3", "--seed", "4"]) == 0
     captured = capsys.readouterr()
     assert captured.out.strip() == str(out / "rows.jsonl")
-    assert "3 of 3 pictures" in captured.err
+    assert captured.err == "Rendered: 3.\n"
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
     assert [row["seed"] for row in rows] == [4, 5, 6]
     assert main(["synth", "--out", str(out), "--count", "4", "--seed", "4"]) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vl2.cli import terminal
+from vl2.cli.counting import counting
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +55,8 @@ def run_one(task: str, wish: Wish) -> None:
     if wish.data is None:
         raise InputError(f"{task} needs a file of questions: name it with --data FILE.")
     find_files(wish.data)
-    scores = _evaluate(task, wish.data, wish.out, wish, _answerer(wish))
+    questions = _counted(task, wish.data, wish)
+    scores = _evaluate(task, wish.data, questions, wish.out, wish, _answerer(wish))
     _show(task, scores)
 
 
@@ -73,11 +73,12 @@ def reproduce(size: str, wish: Wish) -> None:
             f"{str(wish.data)!r} holds no file that is named after a benchmark, such as "
             "ChartQA_TEST.tsv."
         )
+    questions = {(task, file): _counted(task, file, wish) for task, file in files}
     answerer = _answerer(wish)
     ours: dict[tuple[str, Path], Scores] = {}
     for task, file in files:
         out = wish.out / f"{task}-{file.stem}" if wish.out is not None else None
-        ours[task, file] = _evaluate(task, file, out, wish, answerer)
+        ours[task, file] = _evaluate(task, file, questions[task, file], out, wish, answerer)
     _show_targets(size, aims, ours, wish.limit)
 
 
@@ -93,7 +94,18 @@ def _answerer(wish: Wish) -> Answerer:
     return LocalAnswerer(wish.model, assistant)
 
 
-def _evaluate(name: str, data: Path, out: Path | None, wish: Wish, answerer: Answerer) -> Scores:
+def _counted(name: str, data: Path, wish: Wish) -> int:
+    """How many questions a file asks; what is wrong with it is told before a model is loaded."""
+    from vl2.evals.benchmarks.files import read_rows
+    from vl2.evals.benchmarks.run import count_questions
+    from vl2.evals.benchmarks.table import find_task
+
+    return count_questions(find_task(name), read_rows(data, wish.images), wish.limit)
+
+
+def _evaluate(
+    name: str, data: Path, questions: int, out: Path | None, wish: Wish, answerer: Answerer
+) -> Scores:
     from vl2.evals.benchmarks.files import read_rows
     from vl2.evals.benchmarks.report import write_report
     from vl2.evals.benchmarks.run import Run, evaluate
@@ -105,8 +117,8 @@ def _evaluate(name: str, data: Path, out: Path | None, wish: Wish, answerer: Ans
     if wish.max_tokens is not None:
         task = replace(task, max_tokens=min(wish.max_tokens, task.max_tokens))
     run = Run(task, answerer, data, out, wish.limit, wish.parallel)
-    with _progress(f"{task.title}") as advance:
-        records, scores = evaluate(run, read_rows(data, wish.images), advance)
+    with counting(task.title, "questions", questions) as count:
+        records, scores = evaluate(run, read_rows(data, wish.images), count.add)
     if out is not None:
         write_report(out / "report.html", task, answerer.name, data.name, records, scores)
     errors = [record.error for record in records if record.error is not None]
@@ -116,17 +128,6 @@ def _evaluate(name: str, data: Path, out: Path | None, wish: Wish, answerer: Ans
             f"first: {errors[0]}"
         )
     return scores
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        bar = progress.add_task(title, total=None)
-        yield lambda done: progress.advance(bar, done)
 
 
 def _show(name: str, scores: Scores) -> None:

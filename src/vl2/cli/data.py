@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vl2.cli.counting import counting
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,16 +84,12 @@ def _checker(
 
 
 def _looked_over(checker: "Checker", workers: int) -> "Report":
-    from rich.console import Console
-    from rich.progress import Progress
-
     from vl2.train.checking import Report, check
 
     report = Report()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("rows", total=len(checker))
+    with counting("looking at", "rows", len(checker)) as count:
         for report in check(checker, workers):
-            progress.update(task, completed=report.rows)
+            count.reach(report.rows)
     return report
 
 

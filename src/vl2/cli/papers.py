@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl2.cli import terminal
+from vl2.cli.counting import counting
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def _measure(wish: Wish, kinds: Sequence[str], out: Path) -> None:
 
     scores, outcomes = [], []
     try:
-        with _progress(wish.count * len(kinds)) as advance:
+        with counting("reading", "documents", wish.count * len(kinds)) as count:
             for kind in kinds:
                 score, read = measure(
-                    out, kind, wish.count, settings, reader, advance, wish.parallel
+                    out, kind, wish.count, settings, reader, lambda _: count.add(), wish.parallel
                 )
                 scores.append(score)
                 outcomes += read
@@ -119,16 +119,6 @@ def _settings(wish: Wish, tasks: tuple[Task, ...], fingerprint: str) -> Settings
         fingerprint=fingerprint,
         max_tokens=min(wish.max_tokens or MAX_TOKENS, MAX_TOKENS),
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[object], None]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("reading", total=total)
-        yield lambda _: progress.advance(bar)
 
 
 def _show(scores: Sequence[Score], model: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vl2.cli import options, terminal
+from vl2.cli.counting import counting
 from vl2.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +49,6 @@ def command(
     Every verb takes the new folder as its --model. Memory holds one tensor at a time. Called
     again after an interruption, the work goes on.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from vl2.cli.info import byte_size
     from vl2.engine.sources import find_checkpoint
     from vl2.quantization.convert import check_target, quantise_checkpoint
@@ -58,11 +57,10 @@ def command(
     folder = find_checkpoint(source)
     check_target(target)
     importance = _importance(source, calibrate) if calibrate else None
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task(f"quantising to {plan.name}", total=None)
+    with counting(f"quantising to {plan.name}", "MiB") as count:
 
         def tell(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
+            count.reach(done >> 20, total >> 20)
 
         result = quantise_checkpoint(folder, target, plan, tell, importance)
     typer.echo(f"{byte_size(result.before)} became {byte_size(result.after)}.", err=True)
@@ -93,5 +91,11 @@ def _importance(source: str, pictures: list[Path]) -> dict[str, torch.Tensor]:
     terminal.hush()
     model, processor = load_parts(source, "cpu", "auto")
     prompts = [processor.encode(as_conversation(_QUESTION, [str(path)])) for path in pictures]
-    batches = [processor.collate([prompt]) for prompt in prompts]
-    return measure_importance(model, batches, _ANSWER_TOKENS)
+    with counting("describing", "pictures", len(prompts)) as count:
+
+        def batches() -> Iterator[Mapping[str, torch.Tensor]]:
+            for prompt in prompts:
+                yield processor.collate([prompt])
+                count.add()
+
+        return measure_importance(model, batches(), _ANSWER_TOKENS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl2.cli import pace, spreading, terminal
+from vl2.cli.counting import counting
 from vl2.cli.pace import Pace
 from vl2.cli.wish import Wish
 from vl2.errors import InputError
@@ -83,8 +84,8 @@ def _read(wish: Wish) -> tuple[list[Outcome], Pace]:
     with held(wish.out):
         clear_parts(wish.out)
         check_index(wish.out)
-        with _counting("looking at", "files", len(paths), quiet=wish.quiet) as on_file:
-            planned = plan(paths, settings, wish.out, again=wish.retry, on_file=on_file)
+        with counting("looking at", "files", len(paths), quiet=wish.quiet) as count:
+            planned = plan(paths, settings, wish.out, again=wish.retry, on_file=count.add)
         if planned.jobs:
             _check_server(wish)
             with pace.shown(len(planned.jobs), quiet=wish.quiet) as line:
@@ -105,9 +106,9 @@ def _add_copies(wish: Wish) -> None:
     from vl2.documents.report.writing import without_copies
 
     if wanting := without_copies(wish.out):
-        count = sum(len(document.pages) for document in wanting)
-        with _counting("rendering for the report", "pages", count, quiet=wish.quiet) as on_page:
-            add_copies(wanting, wish.limits, on_page)
+        pages = sum(len(document.pages) for document in wanting)
+        with counting("rendering for the report", "pages", pages, quiet=wish.quiet) as count:
+            add_copies(wanting, wish.limits, count.add)
 
 
 def _check_server(wish: Wish) -> None:
@@ -165,20 +166,6 @@ def _make_folder(out: Path) -> None:
         raise InputError(
             f"{str(out)!r} cannot be a folder of results ({terminal.reason(error)}): name another."
         ) from error
-
-
-@contextlib.contextmanager
-def _counting(label: str, things: str, count: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A line that says how far something is that is not reading; gone when it is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(things))
-    console = Console(stderr=True)
-    off = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=off, transient=True) as shown:
-        bar = shown.add_task(label, total=count)
-        yield lambda: shown.advance(bar)
 
 
 def _text_of(path: Path) -> str:

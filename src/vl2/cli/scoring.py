@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vl2.cli import terminal
+from vl2.cli.counting import counting
 from vl2.errors import InputError
 
 PICTURES = 500
@@ -41,9 +42,6 @@ def measure(asked: Asked, device: str, only: list[str], out: Path | None) -> Non
 
 
 def _scores(asked: Asked, device: str, only: list[str], out: Path | None) -> list[dict]:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from vl2.engine.loading import load_parts
     from vl2.evals.synth import evaluate
     from vl2.synth.evaluation import EVALUATED
@@ -57,16 +55,15 @@ def _scores(asked: Asked, device: str, only: list[str], out: Path | None) -> lis
     if todo:
         model, processor = load_parts(asked.model, device, asked.dtype)
         _write(out, asked, done)  # a place that cannot be written to is told before the work
-        with Progress(console=Console(stderr=True)) as progress:
-            bar = progress.add_task("asking", total=asked.count * len(todo))
+        with counting("asking", "questions", asked.count * len(todo)) as count:
             for task in todo:
-                progress.update(bar, description=task)
+                count.name(task)
                 score = evaluate(
                     model,
                     processor,
                     task,
                     asked.count,
-                    progress=lambda answered: progress.advance(bar, answered),
+                    progress=count.add,
                     max_tiles=asked.max_tiles,
                 )
                 done[task] = score.as_dict()

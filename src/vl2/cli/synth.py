@@ -1,15 +1,13 @@
 """`vl2 synth`: render pictures with questions and exact answers."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vl2.cli import terminal
+from vl2.cli.counting import counting
 from vl2.errors import InputError
-
-_EVERY = 100
 
 
 def command(
@@ -75,8 +73,8 @@ def command(
         return
     if out is not None:
         try:
-            show = partial(_show_progress, count=count)
-            written = write(out, split, seed, count, kinds=kinds, progress=show)
+            with counting("rendering", "pictures", count) as done:
+                written = write(out, split, seed, count, kinds=kinds, progress=done.reach)
         except OSError as error:
             raise InputError(
                 f"The pictures cannot be written to {str(out)!r} ({error}): name another folder."
@@ -110,8 +108,3 @@ def _in_turn(kinds: dict[str, float]) -> list[dict[str, float]]:
     from vl2.synth.kinds import KINDS
 
     return [kinds] if kinds == KINDS else [{name: 1.0} for name in kinds]
-
-
-def _show_progress(done: int, count: int) -> None:
-    if done % _EVERY == 0 or done == count:
-        typer.echo(f"\r{done} of {count} pictures", err=True, nl=done >= count)

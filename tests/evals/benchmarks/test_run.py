@@ -11,7 +11,7 @@ from vl2.errors import InputError
 from vl2.evals.benchmarks.files import read_rows
 from vl2.evals.benchmarks.questions import Record
 from vl2.evals.benchmarks.report import write_report
-from vl2.evals.benchmarks.run import PREDICTIONS, Run, evaluate
+from vl2.evals.benchmarks.run import PREDICTIONS, Run, count_questions, evaluate
 from vl2.evals.benchmarks.table import TASKS
 
 
@@ -33,6 +33,14 @@ def do(data, answers, folder=None, **options):
     told = []
     records, scores = evaluate(run, read_rows(data), told.append)
     return answerer, records, scores, sum(told)
+
+
+def test_questions_are_counted_and_rows_looked_over_before_any_is_asked(data, write_tsv):
+    assert count_questions(TASKS["chartqa"], read_rows(data)) == 6
+    assert count_questions(TASKS["chartqa"], read_rows(data), 2) == 2
+    rows = [{"index": 1, "image": encoded(SMALL), "question": "?", "answer": "1"}] * 2
+    with pytest.raises(InputError, match="Row 2 has the id"):
+        count_questions(TASKS["chartqa"], read_rows(write_tsv("x.tsv", rows)))
 
 
 def test_records_come_in_the_order_of_the_file(data):

@@ -51,6 +51,20 @@ class Run:
             )
 
 
+def count_questions(task: Task, rows: Iterable[Row], limit: int | None = None) -> int:
+    """How many questions a file asks; a mistake in any row is told before work is spent on others.
+
+    Args:
+        task: the benchmark.
+        rows: of the file.
+        limit: rows that are asked, from the beginning; None for all.
+
+    Raises:
+        InputError: a row is malformed, lacks a picture, or has the id of an earlier one.
+    """
+    return sum(1 for _ in _questions(task, rows, limit))
+
+
 def evaluate(
     run: Run, rows: Iterable[Row], progress: Callable[[int], None] | None = None
 ) -> tuple[list[Record], Scores]:
@@ -98,21 +112,26 @@ def _waiting(
     run: Run, rows: Iterable[Row], done: dict[str, Record], order: list[str]
 ) -> Iterator[Question]:
     """Questions still to be asked; notes the order of all."""
+    for question in _questions(run.task, rows, run.limit):
+        order.append(question.id)
+        if question.id in done:
+            _check_same(question, done[question.id])
+        else:
+            yield question
+
+
+def _questions(task: Task, rows: Iterable[Row], limit: int | None) -> Iterator[Question]:
     seen: set[str] = set()
-    for row in itertools.islice(rows, run.limit):
-        for question in run.task.ask(row):
+    for row in itertools.islice(rows, limit):
+        for question in task.ask(row):
             if question.id in seen:
                 raise InputError(f"Row {row.number} has the id {question.id!r} of an earlier one.")
-            seen.add(question.id)
-            order.append(question.id)
-            if question.id in done:
-                _check_same(question, done[question.id])
-                continue
             if not question.pictures:
                 raise InputError(
                     f"Row {row.number} has no picture in a column that is known: its columns are "
                     f"{', '.join(row.values)}; call that of the picture 'image'."
                 )
+            seen.add(question.id)
             yield question
 
 
