@@ -129,3 +129,17 @@ def test_the_nearest_name_is_told(capsys, words, near) -> None:
 
 def test_a_group_without_a_scheme_names_the_option(capsys) -> None:
     refused(capsys, ["bench", "nano", "--group-size", "64"], "--quantize int4")
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        ("synth", ["--server", "http://localhost:8000/v1"]),
+        ("synth", ["--parallel", "8"]),  # its default, but named
+        ("documents", ["--limit", "1"]),
+        ("docvqa", ["--only", "word"]),
+        ("reproduce", ["--count", "2"]),
+    ],
+)
+def test_options_of_another_evaluation_are_not_left_out_in_silence(capsys, task, option) -> None:
+    refused(capsys, ["eval", task, *option], f"{task} has nothing like {option[0]}")

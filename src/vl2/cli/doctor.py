@@ -20,7 +20,10 @@ _COLOURS = {"fine": "green", "odd": "yellow", "wrong": "red", "not checked": "br
 def command(
     model: options.GivenModel = "nano",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out what reads all the weights.")
+        bool,
+        typer.Option(
+            "--quick", help="Leave out what reads all the weights: hashes, numbers, the answer."
+        ),
     ] = False,
     as_json: options.AsJson = False,
     device: options.Device = "auto",

@@ -16,40 +16,48 @@ Data: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="File of a benchmark's questions (.tsv, .parquet, .json, .jsonl); for reproduce the "
+        help="Benchmarks: file of questions (.tsv, .parquet, .json, .jsonl); for reproduce the "
         "folder that holds the files of all benchmarks.",
     ),
 ]
 Images: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Folder of the pictures that the questions name."),
+    typer.Option(
+        metavar="FOLDER", help="Benchmarks: folder of the pictures that the questions name."
+    ),
 ]
 Limit: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, help="Ask only the first N rows of a file.", show_default=False
+        metavar="N",
+        min=1,
+        help="Benchmarks: ask only the first N rows of a file.",
+        show_default=False,
     ),
 ]
 Server: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Address of an OpenAI-compatible server to ask instead, with its version: "
-        "http://localhost:8000/v1.",
+        help="documents, benchmarks: address of an OpenAI-compatible server to ask instead, with "
+        "its version: http://localhost:8000/v1.",
     ),
 ]
 Parallel: TypeAlias = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Questions asked at once.")
+    int,
+    typer.Option(metavar="N", min=1, help="documents, benchmarks: questions asked at once."),
 ]
 MaxTokens: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, help="Length limit of an answer, if lower than the benchmark's."
+        metavar="N",
+        min=1,
+        help="documents, benchmarks: length limit of an answer, if lower than theirs.",
     ),
 ]
 Size: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Whose published scores to reproduce: tiny, small or base."),
+    typer.Option(metavar="NAME", help="reproduce: whose published scores, tiny, small or base."),
 ]
 MaxTiles: TypeAlias = Annotated[
     int | None,
@@ -62,7 +70,18 @@ MaxTiles: TypeAlias = Annotated[
 ]
 
 
+_BENCHMARK = ("data", "images", "limit", "server", "parallel", "max_tokens")
+_TAKES = {
+    "synth": ("count", "only", "max_tiles"),
+    "documents": ("count", "only", "server", "parallel", "max_tokens"),
+    "reproduce": ("size", *_BENCHMARK),
+}
+"""Options that a task has beside those of every one; the rest are for others. Any task that is not
+here is a benchmark."""
+
+
 def command(
+    context: typer.Context,
     task: Annotated[
         str,
         typer.Argument(
@@ -117,6 +136,7 @@ def command(
     """
     if subject is not None and task != "reproduce":
         raise InputError(f"{task} takes no second argument ({subject!r}): use --model.")
+    _refuse_others(context, task)
     if task == "documents":
         papers.measure_documents(
             papers.Wish(
@@ -143,3 +163,15 @@ def command(
         run_one(task, wish)
         return
     reproduce(size or wish.model, wish)
+
+
+def _refuse_others(context: typer.Context, task: str) -> None:
+    """An option that a task does not have would be left out in silence."""
+    from vl2.evals.benchmarks.table import find_task
+
+    if task not in _TAKES:
+        find_task(task)  # a wrong name is told first
+    taken = _TAKES.get(task, _BENCHMARK)
+    for name in dict.fromkeys(name for names in _TAKES.values() for name in names):
+        if name not in taken and options.is_given(context, name):
+            raise InputError(f"{task} has nothing like --{name.replace('_', '-')}: leave it out.")

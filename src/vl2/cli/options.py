@@ -80,3 +80,9 @@ Draw: TypeAlias = Annotated[
     typer.Option(metavar="OUT.png", help="Save the picture with the boxes drawn."),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user named an option of a verb, be it with the value that it has anyway."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

@@ -31,8 +31,8 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="PART=N",
-            help="Store a part of the model in other bits: --bits head=8; 16 keeps it as it is. "
-            "Repeatable.",
+            help="Store a part of the model in other bits: --bits attention=8; 16 keeps it as it "
+            "is. Repeatable.",
         ),
     ] = None,
     calibrate: Annotated[
@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Write a copy of a model with weights in 8 or 4 bits.
 
-    Every verb takes the new folder as its --model. Memory holds one tensor at a time. Called
-    again after an interruption, the work goes on.
+    The new folder can be named wherever a model that answers is asked for. Memory holds one
+    tensor at a time. Called again after an interruption, the work goes on.
     """
     from vl2.cli.info import byte_size
     from vl2.engine.sources import find_checkpoint

@@ -68,7 +68,8 @@ def command(
     across: Annotated[
         int,
         typer.Option(
-            metavar="TILES", help="Cut pages so long that they would be shown narrower than this."
+            metavar="TILES",
+            help="Cut long pages into bands, so that the model sees them at least so wide.",
         ),
     ] = 2,
     max_tokens: options.MaxTokens = 2048,
@@ -96,7 +97,7 @@ def command(
         str, typer.Option(metavar="SIZE", help="Memory that rendering a page may take.")
     ] = "2GB",
     max_pages: Annotated[
-        int, typer.Option(metavar="N", help="Pages that are read of one document.")
+        int, typer.Option(metavar="N", help="Refuse documents of which more pages are to be read.")
     ] = 2000,
     retry: Annotated[
         bool, typer.Option("--retry", help="Read documents with errors again.")

@@ -160,9 +160,9 @@ def command(
             "--memory": memory is not None,
             "--allow-hosts": bool(allow_hosts),
             "--allow-private-urls": allow_private_urls,
-            "--queue": _is_given(context, "queue"),
-            "--picture-memory": _is_given(context, "picture_memory"),
-            "--max-body": _is_given(context, "max_body"),
+            "--queue": options.is_given(context, "queue"),
+            "--picture-memory": options.is_given(context, "picture_memory"),
+            "--max-body": options.is_given(context, "max_body"),
         }
         _hand_over(engine, model, host, port, dtype, settings, [name for name in own if own[name]])
     with reserve(host, port) as reserved:
@@ -184,11 +184,6 @@ def command(
             if open_to_all:
                 terminal.note("anybody who can reach this machine may use it: see --api-key.")
         run(app, reserved, None if quiet else terminal.note)
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
 
 
 def _hand_over(

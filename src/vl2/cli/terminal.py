@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
-_ENDINGS = (
-    *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"),
-    *(".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"),
-)
-
 _NARROWEST = 30  # below that, lines of text are longer than their terminal
 
 # What a model writes is shown as text: it must not move the cursor or change the terminal.
@@ -148,7 +143,9 @@ def exists(word: str) -> bool:
 
 def means_picture(word: str) -> bool:
     """Whether a word can only be meant as a picture's path, there or not: `nowhere.png`."""
-    return word.lower().endswith(_ENDINGS) and not any(map(str.isspace, word))
+    from vl2.processing.images import ENDINGS
+
+    return word.lower().endswith(ENDINGS) and not any(map(str.isspace, word))
 
 
 def reason(error: Exception) -> str:

@@ -11,13 +11,7 @@ from vl2.documents.settings import is_folder_name
 from vl2.errors import InputError
 from vl2.processing import images
 
-ENDINGS = frozenset(
-    (
-        *(".pdf", ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"),
-        *(".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"),
-    )
-)
-"""Names that are read from folders end like this, in small letters or capitals."""
+_ENDINGS = frozenset((".pdf", *images.ENDINGS))
 
 
 def find(words: Iterable[str | os.PathLike[str]], skip: Path | None = None) -> list[Path]:
@@ -26,7 +20,7 @@ def find(words: Iterable[str | os.PathLike[str]], skip: Path | None = None) -> l
     Args:
         words: files, folders (searched with all folders in them, links to folders left out) and
             patterns such as `scans/**/*.pdf`. A file that is named is taken whatever its ending;
-            of folders only files with one of `ENDINGS`.
+            of folders only PDFs and what is named like a picture.
         skip: a folder that is not searched: where results go. Should it be one of the words, or a
             pattern lead into it, results that are in it are left out.
 
@@ -90,7 +84,7 @@ def _files(path: Path, skip: Path | None) -> Iterator[Path]:
             )
             for name in sorted(names):
                 file = Path(folder, name)
-                if file.suffix.lower() in ENDINGS and name[0] != "." and file.is_file():
+                if file.suffix.lower() in _ENDINGS and name[0] != "." and file.is_file():
                     yield file
 
 
@@ -106,7 +100,7 @@ def _is_result(folder: Path, skip: Path | None) -> bool:
 
 def _nothing(name: str, paths: list[Path]) -> str:
     if len(paths) == 1 and paths[0].is_dir():
-        kinds = ", ".join(sorted(ENDINGS))
+        kinds = ", ".join(sorted(_ENDINGS))
         return f"The folder {name!r} holds nothing to read: no file that ends with {kinds}."
     if paths:
         return f"{name!r} is neither a file nor a folder with pictures or PDFs."

@@ -31,6 +31,12 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 Older versions of Pillow lack AVIF.
 """
 
+ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"),
+)
+"""Names of pictures end like this, in small letters or capitals."""
+
 _DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -294,7 +300,8 @@ def _open_encoded(data: bytes, name: str, limits: Limits) -> PIL.Image.Image:
                 "(pip install 'vl2[documents]')."
             ) from error
         raise ImageError(
-            f"{name} is not a picture of a known kind: use JPEG, PNG, WebP, GIF, TIFF, BMP or HEIC."
+            f"{name} is not a picture of a known kind: use JPEG, PNG, WebP, GIF, TIFF, BMP, PNM, "
+            "AVIF or HEIC."
         ) from error
     except _DECODING_ERRORS as error:
         raise _broken(name, error) from error
