@@ -1,5 +1,6 @@
 """What every test runs under: one thread, no network, no model hub."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
+
+with contextlib.suppress(ImportError):  # the lanes of other packages do without it
+    from hypothesis import settings
+
+    # A machine that is busy with something else is no defect of the code under test.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 # A run in the background of a shell ignores Ctrl-C, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

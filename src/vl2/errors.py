@@ -60,6 +60,10 @@ class EngineError(VL2Error):
     """
 
 
+class TrainingError(VL2Error):
+    """A run cannot go on: what it computes are no numbers any more."""
+
+
 class MissingExtraError(VL2Error):
     """An optional dependency is not installed."""
 

@@ -102,5 +102,5 @@ class Pages(RuleBasedStateMachine):
         assert not (free | idle) & set(self.held)
 
 
-Pages.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Pages.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestPages = Pages.TestCase

@@ -25,7 +25,7 @@ def columns_of(weight, group):
     return grouped.abs().amax(2, keepdim=True).expand(grouped.shape).flatten(1)[:, :k]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SCHEMES, SIZES, SIZES, st.integers(0, 99))
 def test_no_weight_moves_by_more_than_its_scale_allows(scheme, n, k, seed):
     weight = random(n, k, seed=seed)
@@ -40,7 +40,7 @@ def test_no_weight_moves_by_more_than_its_scale_allows(scheme, n, k, seed):
     assert ((restored - weight).abs() <= allowed + 1e-9).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SCHEMES, SIZES, SIZES)
 def test_what_the_codes_can_say_is_kept_exactly(scheme, n, k):
     """Weights that are whole multiples of a scale come back bit for bit."""
@@ -118,7 +118,7 @@ def test_important_columns_are_kept_better():
     assert error(importance) < 0.8 * error(None)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SCHEMES, SIZES, SIZES, st.integers(1, 9))
 def test_the_product_is_that_of_the_restored_weight(scheme, n, k, m):
     weight, x = random(n, k), random(m, k, seed=1, std=1.0)

@@ -117,7 +117,8 @@ def test_letters_have_cells_in_reading_order(samples):
 
 def test_every_task_is_asked_and_turns_are_neither_few_nor_repeated(samples):
     tasks = Counter(turn.task for s in samples for turn in s.turns)
-    assert set(tasks) == set(TASKS) <= set(TASK_WEIGHTS)
+    assert set(TASKS) <= set(TASK_WEIGHTS)
+    assert set(tasks) == {task for task in TASKS if TASK_WEIGHTS[task]}
     counts = [len(s.turns) for s in samples]
     assert max(counts) <= 10
     assert sum(counts) / len(counts) > 7
@@ -193,6 +194,20 @@ def check_relation(s: Sample, question: str, answer: str) -> None:
         else abs(dy) / s.scenes[0].image.height
     )
     assert distance >= 0.14
+
+
+def test_the_side_that_is_told_is_true():
+    told = Counter()
+    for s in (sample(seed, tasks={"which_side": 1.0}) for seed in range(150)):
+        for turn in s.turns:
+            pattern = r"is (the .*) (left|above) or (?:right of|below) (the .*?)\??"
+            first, word, second = re.fullmatch(pattern, turn.question, re.IGNORECASE).groups()
+            a, b = (only(s, phrase).centre for phrase in (first, second))
+            axis, words = (0, ("left", "right")) if word == "left" else (1, ("above", "below"))
+            assert turn.answer == words[a[axis] > b[axis]]
+            told[turn.answer] += 1
+    assert len(told) == 4
+    assert min(told.values()) > 15
 
 
 def only(s: Sample, phrase: str):

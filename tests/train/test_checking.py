@@ -1,4 +1,5 @@
 import json
+import sys
 
 import PIL.Image
 import pytest
@@ -32,11 +33,14 @@ BAD = {
     "an answer is empty": [*asked("", "red.png"), *asked("x", question="And?")],
     "no answer": GOOD[:1],
     "half.png' is broken": asked("x", "half.png"),
+    "pip install 'vl2[heic]'": asked("x", "phone.jpg"),
 }
 
 
 @pytest.fixture
-def rows(tmp_path):
+def rows(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
     PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     PIL.Image.effect_noise((60, 60), 50).save(tmp_path / "whole.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:1500])
@@ -76,3 +80,16 @@ def test_a_report_can_be_read_by_programs(rows, capsys):
 def test_another_action_is_told(rows, capsys):
     assert main(["data", "mix", str(rows)]) == 2
     assert "vl2 data check PATH" in capsys.readouterr().err
+
+
+def test_rows_may_be_as_long_as_the_model_can_read(rows, capsys):
+    """The context of nano holds 2048 tokens, that of the releases 4096."""
+    line = json.dumps({"messages": asked("zq " * 1100, "red.png")})
+    assert check(rows, line) == 0
+    assert check(rows, line, more=["--model", "nano"]) == 1
+    assert "and a row holds 2048" in capsys.readouterr().out
+    assert check(rows, line, more=["--model", "nano", "--max-tokens", "2048"]) == 1
+    assert check(rows, line, more=["--model", "nano", "--max-tokens", "2049"]) == 2
+    told = capsys.readouterr().err
+    assert "reads 2048 tokens at most, and rows of 2049 were allowed" in told
+    assert "--max-tokens 2048 or less" in told

@@ -36,6 +36,8 @@ def test_every_quantity_of_the_log_has_its_panel(tmp_path, drawn):
     ]
     # A run that went on wrote step 2 again; the later line holds.
     log = write(tmp_path / "log.jsonl", [rows[0], {**rows[1], "loss": 99.0}, *rows[1:]])
+    with log.open("a", encoding="utf-8") as file:
+        file.write('\n{"step": 4, "lo')  # the disk was full
     draw_curves(log, tmp_path / "curves.png")
     panels = {axis.get_title(): axis for axis in drawn[0].axes}
     assert list(panels) == [name.replace("_", " ") for name in names]

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +18,14 @@ from golden import checkpoint
 from model_inputs import mini_checkpoint
 
 from vl2.cli import main
-from vl2.model.loading import load_model
+from vl2.errors import InputError
+from vl2.model.loading import load_config, load_model
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.train.data import Collator, EncodedLesson, Encoder, Skipped
-from vl2.train.feeding import open_rows
+from vl2.train.feeding import mixed_rows, open_mixture, open_rows, part_names
 from vl2.train.measure import Measurer
 from vl2.train.recipe import Recipe
+from vl2.train.skipping import SkippedRows
 
 
 def said(question, answer, *images):
@@ -136,6 +139,103 @@ def test_the_run_stops_with_the_list_of_what_was_skipped(data, tmp_path, capsys,
         assert "rows.jsonl, line 3: " in text
         assert "rows.jsonl, line 6: " in text
     assert len(named.splitlines()) == 2
+
+
+class Start:
+    """The start of a run on a copy of the rows with the two bad ones, without its training."""
+
+    def __init__(self, data, folder, **settings):
+        self.files = shutil.copytree(data, folder / "files")
+        self.run = folder / "run"
+        self.run.mkdir()
+        self.settings = {"packing": True, "max_tokens": 1000, "workers": 0, **settings}
+
+    def __call__(self, max_skipped):
+        rows = str(self.files / "rows.jsonl")
+        recipe = Recipe(name="x", data=rows, max_skipped=max_skipped, **self.settings)
+        processor = DeepseekVLV2Processor.from_pretrained(checkpoint("small"))
+        skipped = SkippedRows(self.run, max_skipped)
+        config = load_config(checkpoint("small"))
+        self.mixed = mixed_rows(open_mixture(recipe), processor, recipe, config, self.run, skipped)
+        return skipped
+
+    @property
+    def listed(self):
+        lines = (self.run / "skipped.txt").read_text("utf-8").splitlines()
+        return [line.partition("rows.jsonl, ")[2].partition(":")[0] for line in lines]
+
+    def mend(self, name):
+        shutil.copy(self.files / "1.png", self.files / name)
+
+
+def test_the_same_command_stops_again_until_rows_are_mended(data, tmp_path):
+    start = Start(data, tmp_path)
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=r"1 rows cannot be used.*--set max_skipped=1\."
+        ) as told:
+            start(max_skipped=0)
+        assert "Mend or remove them" in str(told.value)
+        assert start.listed == ["line 3"]
+    assert len(start(max_skipped=1)) == 1
+    start.mend("absent.png")
+    assert len(start(max_skipped=0)) == 0
+    assert start.listed == []
+    read = [lesson for number in range(9) for lesson in start.mixed[number]]
+    reasons = {lesson.reason for lesson in read if isinstance(lesson, Skipped)}
+    assert len(reasons) == 1  # half.png alone, which only decoding finds
+    assert "line 6: " in reasons.pop()
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_what_was_met_while_training_is_looked_at_again(data, tmp_path, packing):
+    start = Start(data, tmp_path, packing=packing)
+    skipped = start(max_skipped=2)
+    met = [item.reason for row in range(60) for item in start.mixed[row] if hasattr(item, "reason")]
+    skipped.add(met)
+    skipped.settle()
+    assert sorted(start.listed) == ["line 3", "line 6"]
+    assert len(start(max_skipped=2)) == 2
+    with pytest.raises(InputError, match="2 rows cannot be used"):
+        start(max_skipped=1)
+    start.mend("half.png")
+    assert len(start(max_skipped=1)) == 1
+    assert start.listed == ["line 3"]
+
+
+def test_a_heic_picture_without_its_package_is_a_bad_row(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    start = Start(data, tmp_path)
+    phone = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+    (start.files / "absent.png").write_bytes(phone)
+    assert len(start(max_skipped=1)) == 1
+    assert "line 3: " in (start.run / "skipped.txt").read_text("utf-8")
+    processor = DeepseekVLV2Processor.from_pretrained(checkpoint("small"))
+    rows = open_rows(start.files / "rows.jsonl")
+    skipped = Encoder(processor, Recipe(name="x"))(rows, 2)
+    assert isinstance(skipped, Skipped)
+    assert "pip install 'vl2[heic]'" in skipped.reason
+
+
+def test_parts_of_the_same_name_are_told_apart(tmp_path):
+    for name in ("v1.5", "v1.6"):
+        (tmp_path / "s" / name).mkdir(parents=True)
+
+    def names(*paths):
+        return part_names(Recipe(name="x", data=dict.fromkeys(map(str, paths), 1.0)))
+
+    assert names("a/train.jsonl", "b/train.jsonl", "c/text.jsonl") == ("a/train", "b/train", "text")
+    assert names(tmp_path / "s/v1.5", tmp_path / "s/v1.6") == ("v1.5", "v1.6")
+    assert names("x/a/train.jsonl", "y/a/train.jsonl") == ("x/a/train", "y/a/train")
+    assert names("train.jsonl", "b/train.jsonl") == ("train", "b/train")
+    assert names("a/train.jsonl", "a/train.tar") == ("train.jsonl", "train.tar")
+    assert names("a/train.jsonl") == ()
+
+
+def test_rendered_data_is_no_part_of_a_mixture(data):
+    mixture = {"synth": 0.5, str(data / "rows.jsonl"): 0.5}
+    with pytest.raises(InputError, match="cannot be mixed with files: set data to synth alone"):
+        open_mixture(Recipe(name="x", data=mixture))
 
 
 @pytest.mark.slow

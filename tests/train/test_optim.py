@@ -3,12 +3,17 @@ import copy
 import pytest
 import torch
 from model_inputs import mini_model
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from vl2.errors import InputError
 from vl2.train.moments import AdamWWithMoments
 from vl2.train.muon import Muon, orthogonal
 from vl2.train.optim import build_optimizer, parameter_groups
 from vl2.train.recipe import Recipe, load_recipe
+from vl2.train.resuming import load_optimizer, save_optimizer
 
 TABLE_2 = {
     # learning rates; balance weight; rows of a step; bias step of pretrain (paper, Table 2)
@@ -100,6 +105,88 @@ def test_bfloat16_moments_stay_so_and_come_near():
     assert (exact - rounded).norm() < 0.01 * exact.norm()
 
 
+def narrow_layer(seed=0):
+    """Two bfloat16 parameters: a matrix and a vector."""
+    torch.manual_seed(seed)
+    return torch.nn.Linear(8, 24).bfloat16()
+
+
+def optimizer_of(kind, layer, moments=torch.float32):
+    groups = [
+        {"params": [parameter], "matrices": 3 if parameter.ndim > 1 else 0, "weight_decay": 0.1}
+        for parameter in layer.parameters()
+    ]
+    return kind(groups, 0.01, (0.9, 0.95), moments)
+
+
+def train(optimizer, layer, seed):
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(3):
+        for parameter in layer.parameters():
+            shape = parameter.shape
+            parameter.grad = torch.randn(shape, generator=random).to(parameter.dtype)
+        optimizer.step()
+    optimizer.zero_grad()
+
+
+def by_state_dict(layer, ours, theirs, folder):
+    theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
+
+
+def by_checkpoint(layer, ours, theirs, folder):
+    save_optimizer(layer, ours, folder)
+    load_optimizer(layer, theirs, folder)
+
+
+@pytest.mark.parametrize("hand_over", [by_state_dict, by_checkpoint])
+@pytest.mark.parametrize("kind", [AdamWWithMoments, Muon])
+def test_wide_moments_of_narrow_weights_go_on_bit_for_bit(kind, hand_over, tmp_path):
+    layer = narrow_layer()
+    ours, theirs = optimizer_of(kind, layer), optimizer_of(kind, layer)
+    train(ours, layer, seed=1)
+    hand_over(layer, ours, theirs, tmp_path)
+    for parameter in layer.parameters():
+        state, loaded = ours.state[parameter], theirs.state[parameter]
+        assert loaded.keys() == state.keys()
+        for name, value in state.items():
+            assert loaded[name].dtype == torch.float32
+            assert torch.equal(loaded[name], value), name
+        moment = state["exp_avg"]
+        assert not torch.equal(moment, moment.bfloat16().float())  # there is something to lose
+
+
+@pytest.fixture
+def two_devices():
+    """The first of two devices that are not there: their shards are made without the other one."""
+    distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    yield init_device_mesh("cpu", (2,))
+    distributed.destroy_process_group()
+
+
+def test_moments_of_divided_weights_stay_divided(two_devices):
+    whole = narrow_layer()
+    layer = torch.nn.Module()
+    for name, parameter in whole.named_parameters():
+        share = DTensor.from_local(parameter.detach().clone(), two_devices, [Shard(0)])
+        layer.register_parameter(name, torch.nn.Parameter(share))
+    exact = optimizer_of(AdamWWithMoments, whole)
+    ours, theirs = (optimizer_of(AdamWWithMoments, layer) for _ in range(2))
+    train(exact, whole, seed=1)
+    random = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        for parameter in layer.parameters():
+            shape = parameter.to_local().shape
+            gradient = torch.randn(shape, generator=random).to(parameter.dtype)
+            parameter.grad = DTensor.from_local(gradient, two_devices, [Shard(0)])
+        ours.step()
+    theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
+    for parameter, one in zip(layer.parameters(), whole.parameters(), strict=True):
+        for name in ("exp_avg", "exp_avg_sq"):
+            loaded = theirs.state[parameter][name]
+            assert loaded.placements == parameter.placements
+            assert torch.equal(loaded.to_local(), exact.state[one][name])
+
+
 def test_a_recipe_chooses_the_precision_of_the_moments():
     model = mini_model("base")
     assert isinstance(build_optimizer(model, Recipe(name="x")), torch.optim.AdamW)
@@ -171,5 +258,6 @@ def test_muon_is_for_the_matrices_inside_layers():
 def test_muon_refuses_matrices_that_are_divided_among_devices():
     model = mini_model("base")
     model.lm_head.weight.device_mesh = object()  # as weights have that are sharded
-    with pytest.raises(InputError, match="set optimizer to adamw"):
+    with pytest.raises(InputError, match="set optimizer to adamw, or train on one device") as told:
         build_optimizer(model, Recipe(name="x", optimizer="muon"))
+    assert "replicas to" not in str(told.value)  # copies of a model are held as shards are

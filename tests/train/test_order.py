@@ -46,7 +46,7 @@ def test_any_window_holds_the_parts_by_their_weights(weights, start, length):
             assert parts.count(part) == wanted
 
 
-@given(st.lists(st.floats(0.001, 10), min_size=1, max_size=5), st.integers(1, 9_000))
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=5), st.integers(1, 9_000))
 def test_the_first_places_round_the_shares(weights, length):
     shares = Shares(weights)
     parts = [shares.place(index)[0] for index in range(length)]
@@ -80,3 +80,16 @@ def test_a_mixture_goes_through_each_part_by_itself():
 def test_impossible_weights_are_told(weights):
     with pytest.raises(InputError, match="weights"):
         Shares(weights)
+
+
+@pytest.mark.parametrize("weights", [[0.99996, 0.00004], [4, 3, 0.0001, 1e-9, 7 / 3]])
+def test_a_weight_that_would_never_come_is_told(weights):
+    with pytest.raises(InputError, match=r"no part can have less than 0\.0001: raise it") as told:
+        Shares(weights)
+    assert f"the weight {next(w for w in weights if w < 0.001):g} of " in str(told.value)
+
+
+def test_the_smallest_share_comes_and_a_part_without_weight_does_not():
+    shares = Shares([0.9999, 0.0001, 0])
+    parts = [shares.place(index)[0] for index in range(20_000)]
+    assert (parts.count(1), parts.count(2)) == (2, 0)

@@ -7,6 +7,7 @@ from vl2.errors import InputError
 from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
 from vl2.processing.tiling import Tiling
+from vl2.train import packing as packing_module
 from vl2.train.measure import Sizes
 from vl2.train.packing import Cost, Packing, deal, level, slowest_over_mean
 
@@ -37,6 +38,66 @@ def test_rows_do_not_depend_on_where_one_begins():
     one, other = (Packing(lambda index: index % 3000, lengths, 100, PLAIN) for _ in range(2))
     late = [other.row(index) for index in (300, 20, 0)]
     assert late == [one.row(index) for index in (300, 20, 0)]
+
+
+def packed_plainly(order, found, max_tokens, cost, count):
+    """What `Packing` gives, by its first version: all rows are kept, all are looked at."""
+    worths = cost(found.tokens, found.tiles)
+    size = worths / worths.mean() + found.tokens / found.tokens.mean()
+    done, left, place = [], [], 0
+    while len(done) < count:
+        documents, waited = list(left), len(left)
+        room = 128 * max_tokens - sum(int(found.tokens[document]) for document in documents)
+        while room > 0:
+            document, place = order(place), place + 1
+            if found.tokens[document]:
+                documents.append(document)
+                room -= int(found.tokens[document])
+        rows, taken, worth, left = [[] for _ in range(128)], np.zeros(128), np.zeros(128), []
+        for p in sorted(range(len(documents)), key=lambda p: (p >= waited, -size[documents[p]])):
+            fits = taken + found.tokens[documents[p]] <= max_tokens
+            if not fits.any():
+                left.append(p)
+                continue
+            row = int(np.where(fits, worth, np.inf).argmin())
+            rows[row].append(p)
+            taken[row] += found.tokens[documents[p]]
+            worth[row] += worths[documents[p]]
+        done += [tuple(documents[p] for p in row) for row in sorted(filter(None, rows), key=min)]
+        left = [documents[p] for p in sorted(left)]
+    return done[:count]
+
+
+@pytest.mark.parametrize(("longest", "max_tokens", "count"), [(50, 100, 700), (9, 10, 6)])
+def test_rows_are_those_of_the_plain_way(longest, max_tokens, count):
+    random = np.random.default_rng(longest)
+    found = sizes(random.integers(0, longest, count), random.integers(0, 4, count))
+    order = shuffled(count, 3 + 15000 // count).__getitem__
+    wanted = packed_plainly(order, found, max_tokens, PLAIN, 1000)
+    packing = Packing(order, found, max_tokens, PLAIN)
+    assert [packing.row(index) for index in range(1000)] == wanted
+
+
+def test_a_long_run_keeps_few_rows_and_can_still_go_back(monkeypatch):
+    monkeypatch.setattr(packing_module, "_MOST_MARKS", 4)
+    asked = []
+
+    def order(index):
+        asked.append(index)
+        return index % 500
+
+    lengths = sizes(np.random.default_rng(0).integers(1, 50, 500))
+    packing = Packing(order, lengths, 100, PLAIN)
+    rows = [packing.row(index) for index in range(128 * 30)]
+    assert len(packing._rows) <= 128
+    assert len(packing._marks) <= 4
+    assert all(len(mark.left) < 500 for mark in packing._marks)
+    once = len(asked)
+    for index in (128 * 30 - 1, 3000, 2999, 1700, 40, 3500):
+        assert packing.row(index) == rows[index]
+    del asked[:]
+    assert packing.row(3000) == rows[3000]  # from a mark, not from the beginning
+    assert 0 < len(asked) < once / 2
 
 
 def shuffled(count, epochs):

@@ -12,9 +12,11 @@ from vl2.model.adapters import adapter_parameters, add_adapters
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
 from vl2.model.sizes import model_sizes
+from vl2.train.layout import divides_weights
 from vl2.train.memory import Batch, Kept, activation_bytes
 from vl2.train.optim import build_optimizer
 from vl2.train.plan import config_of, largest_batch, make_plan, plan_text
+from vl2.train.ranks import is_sharded
 from vl2.train.recipe import Recipe, load_recipe
 
 
@@ -113,6 +115,58 @@ def test_experts_are_divided_only_where_it_goes_up():
         make_plan(load_recipe("base-sft", ("ep_size=16",)), config, 16, gpu=True)
     with pytest.raises(InputError, match="replicas must divide"):
         make_plan(load_recipe("base-sft", ("replicas=3",)), config, 8, gpu=True)
+
+
+WHOLE = [{"lora_rank": 4, "weights": "bfloat16"}, {"lora_rank": 4}, {"naming_weight": 0.3}]
+
+
+@pytest.mark.parametrize("settings", WHOLE)
+@pytest.mark.parametrize("layout", [{}, {"replicas": 3}, {"ep_size": 8}])
+def test_devices_that_hold_all_weights_send_nothing_but_gradients(settings, layout):
+    config = mini_config("base")
+    one = make_plan(Recipe(name="x", **settings), config, 1, gpu=True)
+    recipe = Recipe(name="x", **settings, **layout)
+    plan = make_plan(recipe, config, 8, gpu=True)
+    assert (plan.shards, plan.ep_size, plan.rows) == (1, 1, 8 * one.rows)
+    for part in ("weights", "gradients", "optimizer", "activations"):
+        assert getattr(plan.memory, part) == getattr(one.memory, part)
+    assert plan.memory.copies == one.memory.copies + one.memory.gradients
+    # Around a ring each sends its sum and then the whole but for one eighth.
+    assert plan.traffic.gradients == 2 * one.memory.gradients * 7 // 8
+    assert plan.traffic.weights == plan.traffic.tokens == 0
+    assert one.traffic.gradients == 0
+    assert "Each holds all weights." in plan_text(recipe, plan)
+
+
+def test_adapters_of_a_released_model_lie_beside_all_its_weights(capsys):
+    words = ["train", "tiny-sft", "--plan", "--devices", "8"]
+    assert main([*words, "--set", "lora_rank=16", "--set", "weights=bfloat16"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    weights = next(row for row in rows if row[:1] == ["weights"])
+    # 3.37e9 parameters in two bytes, 63e6 of the adapters in four
+    assert weights == ["weights", "6.99"]
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("settings", [*WHOLE, {}, {"replicas": 2}, {"stage": "vision"}])
+def test_a_plan_divides_what_a_run_divides(settings, devices, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", str(devices))
+    recipe = Recipe(name="x", **settings)
+    assert divides_weights(recipe, devices) == is_sharded(recipe)
+
+
+@pytest.mark.parametrize("replicas", [1, 8])
+def test_a_plan_refuses_the_optimizer_that_a_run_refuses(replicas):
+    model, recipe = mini_model("base"), Recipe(name="x", optimizer="muon", replicas=replicas)
+    config = model.config
+    model.lm_head.weight.device_mesh = object()  # as weights have that are sharded
+    with pytest.raises(InputError) as run:
+        build_optimizer(model, recipe)
+    with pytest.raises(InputError) as plan:
+        make_plan(recipe, config, 8, gpu=True)
+    assert str(plan.value) == str(run.value)
+    make_plan(recipe, config, 1, gpu=True)
+    make_plan(Recipe(name="x", optimizer="muon", naming_weight=0.3), config, 8, gpu=True)
 
 
 def test_a_row_holds_as_many_tiles_as_its_tokens_allow():

@@ -9,9 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from vl2.cli import main
+from vl2.errors import InputError
 from vl2.model.loading import load_model
+from vl2.train import run
 from vl2.train.curves import draw_curves
 from vl2.train.initial import grid_waves
+from vl2.train.recipe import Recipe, load_recipe
 from vl2.train.run import fresh_model, fresh_processor
 
 SMALL = [
@@ -122,6 +125,27 @@ def test_a_model_that_is_not_there_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "nano", "--set", "model=absent"]) == 2
     assert "--set model=" in capsys.readouterr().err
+
+
+def test_rows_longer_than_the_model_takes_are_told(nano, tmp_path, capsys):
+    words = ["--set", "data=absent.jsonl", "--set", "max_tokens=4096"]
+    assert main(["train", "nano-rows", "--output", str(tmp_path / "run"), *words]) == 2
+    assert "takes 2048 at most: --set max_tokens=2048" in capsys.readouterr().err
+
+
+def test_several_devices_do_not_leave_an_encoder_out_in_silence(vision, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(run, "join", lambda: None)
+    recipe = Recipe(name="run", model="nano", vision=str(vision))
+    with pytest.raises(InputError, match="train one step on one device first"):
+        run.starting_point(recipe, (), (), tmp_path)
+
+
+def test_rendered_pictures_come_again_only_where_a_recipe_says_so():
+    assert Recipe(name="run", first_picture=5).seed_of(7) == 12
+    assert Recipe(name="run", first_picture=5, distinct=4).seed_of(7) == 8
+    recipe = load_recipe("nano-vision")
+    assert recipe.steps * recipe.global_batch_size == 2 * recipe.distinct
 
 
 def test_earlier_stages_that_are_not_there_come_first(vision, tmp_path, capsys, monkeypatch):

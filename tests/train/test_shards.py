@@ -58,6 +58,25 @@ def test_members_of_a_key_are_one_sample(tmp_path):
     assert one.name == f"{file}, sample deep/1"
 
 
+def test_a_key_that_comes_again_is_another_sample(tmp_path):
+    """Shards that were joined, each with its own 1 and 2."""
+    members = []
+    for colour in ("red", "blue"):
+        for key in (1, 2):
+            members += [(f"{key}.json", row(f"<image> {colour}?")), (f"{key}.png", picture(colour))]
+    file = shard(tmp_path / "a.tar", members)
+    rows = TarRows([file])
+    found = [rows(number).conversation for number in range(len(rows))]
+    assert [one.images[0].source for one in found] == [
+        picture(colour) for colour in ("red", "red", "blue", "blue")
+    ]
+    assert ["blue" in one.messages[0].content for one in found] == [False, False, True, True]
+    assert [rows.name(number).partition("sample ")[2] for number in range(4)] == [
+        *("1", "2", "1 (number 2 of that key)", "2 (number 2 of that key)")
+    ]
+    assert [rows(number).name for number in range(4)] == [rows.name(number) for number in range(4)]
+
+
 def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path):
     for name in ("b", "a"):
         shard(tmp_path / f"{name}.tar", [(f"{name}.json", row("Is it?"))])
@@ -74,6 +93,8 @@ BAD = [
     ([("1.json", row("<image><image>?")), ("1.png", picture("red"))], "2 times but 1"),
     ([("1.png", picture("red"))], "needs a .json"),
     ([("1.txt", b"alone")], "needs a .json"),
+    ([("1.json", row("Is it?")), ("1.json", row("Is it not?"))], "2 members .json: give each"),
+    ([("1.json", row("<image>?")), ("2.cls", b"7"), ("1.png", picture("red"))], "1 times but 0"),
 ]
 
 

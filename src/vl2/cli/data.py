@@ -30,8 +30,13 @@ def command(
         ),
     ] = "nano",
     max_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Tokens that a row may have.")
-    ] = 4096,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Tokens that a row may have [default: 4096, or the model's context if shorter].",
+        ),
+    ] = None,
     max_tiles: Annotated[
         int,
         typer.Option(
@@ -69,17 +74,18 @@ def command(
 
 
 def _checker(
-    path: Path, model: str, max_tokens: int, max_tiles: int, root: Path | None, decode: bool
+    path: Path, model: str, max_tokens: int | None, max_tiles: int, root: Path | None, decode: bool
 ) -> "Checker":
     from vl2.engine.sources import find_checkpoint
     from vl2.processing.processor import DeepseekVLV2Processor
-    from vl2.train.checking import Checker
+    from vl2.train.checking import Checker, tokens_allowed
     from vl2.train.feeding import open_rows
     from vl2.train.recipe import Recipe
 
     rows = open_rows(path, root)
     processor = DeepseekVLV2Processor.from_pretrained(find_checkpoint(model))
-    recipe = Recipe(name="check", max_tokens=max_tokens, max_tiles=max_tiles)
+    allowed = tokens_allowed(max_tokens, processor.max_position_embeddings)
+    recipe = Recipe(name="check", max_tokens=allowed, max_tiles=max_tiles)
     return Checker(rows, len(rows), processor, recipe, decode=decode)
 
 

@@ -160,7 +160,7 @@ def _rendered_lessons(recipe: Recipe) -> Callable[[int], Lesson]:
 
     def lesson(index: int) -> Lesson:
         # A picture that gives rise to no question (one in thousands) makes room for another one.
-        seeds = itertools.islice(itertools.count(recipe.first_picture + index, _FAR), _STAND_INS)
+        seeds = itertools.islice(itertools.count(recipe.seed_of(index), _FAR), _STAND_INS)
         pictures = (sample(seed, kinds=kinds, tasks=tasks, turns=recipe.turns) for seed in seeds)
         drawn = next((picture for picture in pictures if picture.turns), None)
         if drawn is None:
@@ -187,7 +187,7 @@ def _rendered_tiles(recipe: Recipe) -> Callable[[int], DensePicture]:
     kinds = recipe.pictures or KINDS
 
     def tiles(index: int) -> DensePicture:
-        seed = recipe.first_picture + index
+        seed = recipe.seed_of(index)
         drawn = sample(seed, kinds=kinds, tasks={}, turns=(0, 0)).scenes[0]
         grid = TILING.grid(*drawn.image.size)
         # Tiles of one picture resemble each other: a few of them each, of more pictures.

@@ -52,13 +52,22 @@ def position(view: View, rng: random.Random) -> Question | None:
     return rng.choice(templates.POSITION).format(it=named[1]), where
 
 
-def relation(view: View, rng: random.Random) -> Question | None:
-    """Whether one thing is left of, right of, above or below another."""
+def _two(view: View, rng: random.Random) -> tuple[tuple[Thing, str], tuple[Thing, str]] | None:
+    """Two things to compare, each with a phrase that only it fits."""
     if len(view.things) < 2:
         return None
     first, second = some_phrase(view, rng), some_phrase(view, rng)
     if first is None or second is None or first[0] is second[0]:
         return None
+    return first, second
+
+
+def relation(view: View, rng: random.Random) -> Question | None:
+    """Whether one thing is left of, right of, above or below another."""
+    two = _two(view, rng)
+    if two is None:
+        return None
+    first, second = two
     word = rng.choice(tuple(templates.RELATIONS))
     towards = side(view, first[0], second[0], word in ("left", "right"))
     if towards == 0:
@@ -67,6 +76,22 @@ def relation(view: View, rng: random.Random) -> Question | None:
     spelling = rng.choice(templates.RELATIONS[word])
     question = templates.RELATION[0].format(a=first[1], b=second[1], relation=spelling)
     return question, templates.YES_NO[is_so]
+
+
+def which_side(view: View, rng: random.Random) -> Question | None:
+    """On which of two sides of another thing something is.
+
+    `relation` asks whether a given comparison holds; here the comparison is the answer.
+    """
+    two = _two(view, rng)
+    if two is None:
+        return None
+    first, second = two
+    words = rng.choice(tuple(templates.WHICH_SIDE))
+    towards = side(view, first[0], second[0], words[0] == "left")
+    if towards == 0:
+        return None
+    return templates.WHICH_SIDE[words].format(a=first[1], b=second[1]), words[towards > 0]
 
 
 def _counted(view: View, rng: random.Random) -> tuple[str, int]:
@@ -228,6 +253,7 @@ QUESTIONS: dict[str, Callable[[View, random.Random], Question | None]] = {
     "shape": shape,
     "position": position,
     "relation": relation,
+    "which_side": which_side,
     "existence": existence,
     "counting": counting,
     "word": _read("word"),

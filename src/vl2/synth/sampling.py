@@ -48,6 +48,7 @@ TASK_WEIGHTS: dict[str, float] = {
     "story": 1.0,
     "text_only": 1.0,
     "rows": 0.0,
+    "which_side": 0.0,
 }
 """How often a task is drawn where it is apt; one at 0 must be asked for. The printed strings are
 read once in any case."""
@@ -60,6 +61,7 @@ _GIVES_AWAY = frozenset(
     (
         "position",
         "relation",
+        "which_side",
         "locate_one",
         "locate_several",
         "caption",
@@ -175,7 +177,7 @@ def _matter(turn: Turn) -> tuple[str, str]:
 
     Most answers tell the matter apart; for the others the words after the wording do.
     """
-    if turn.task in ("relation", "existence", "count_pictures", "text_only"):
+    if turn.task in ("relation", "which_side", "existence", "count_pictures", "text_only"):
         return turn.task, turn.question
     if turn.task == "counting":
         things = turn.question.removeprefix("How many ").removeprefix("Count the ")

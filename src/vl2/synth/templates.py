@@ -32,6 +32,10 @@ RELATIONS: dict[str, tuple[str, ...]] = {
     "above": ("above",),
     "below": ("below", "under"),
 }
+WHICH_SIDE: dict[tuple[str, str], str] = {
+    ("left", "right"): "Is {a} left or right of {b}?",
+    ("above", "below"): "Is {a} above or below {b}?",
+}
 COUNTING: ONE = (
     "How many {these} are there?",
     "How many {these} do you see?",

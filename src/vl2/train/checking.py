@@ -12,6 +12,7 @@ from vl2.errors import InputError
 from vl2.grounding.boxes import DET_CLOSE, DET_OPEN, GRID
 from vl2.processing.images import open_image
 from vl2.train.measure import Measurer, Size, measure_each
+from vl2.train.recipe import Recipe
 from vl2.train.rows import BadRowError, Lesson
 
 _LISTS = re.compile(re.escape(DET_OPEN) + r"(.*?)" + re.escape(DET_CLOSE), re.DOTALL)
@@ -95,6 +96,26 @@ class Report:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def tokens_allowed(wanted: int | None, context: int) -> int:
+    """How many tokens a row may have.
+
+    Args:
+        wanted: None for as many as a recipe allows that does not say, and the model can read.
+        context: tokens that the model can read.
+
+    Raises:
+        InputError: `wanted` is more than that.
+    """
+    if wanted is None:
+        return min(Recipe(name="unsaid").max_tokens, context)
+    if wanted > context:
+        raise InputError(
+            f"The model reads {context} tokens at most, and rows of {wanted} were allowed: give "
+            f"--max-tokens {context} or less, or another --model."
+        )
+    return wanted
 
 
 def check(checker: Checker, workers: int) -> Iterator[Report]:

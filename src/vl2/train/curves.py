@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,18 @@ def draw_experts(log: Path, picture: Path) -> None:
 
 
 def _last_of_each_step(log: Path) -> list[dict[str, Any]]:
-    """Rows by step; a resumed run writes some steps twice, and the later line holds."""
+    """Rows by step; a resumed run writes some steps twice, and the later line holds.
+
+    A line that a full disk cut off is left out: it must not end a run that draws its curves.
+    """
     if not log.is_file():
         return []
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return [row for _, row in sorted({row["step"]: row for row in rows}.items())]
+    rows: dict[int, dict[str, Any]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            rows[row["step"]] = row
+    return [row for _, row in sorted(rows.items())]
 
 
 def _names(rows: list[dict[str, Any]]) -> list[str]:

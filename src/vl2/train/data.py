@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from vl2.errors import ContextError, ConversationError, ImageError, InputError
+from vl2.errors import InputError
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.prompt import Prompt
 from vl2.train.recipe import Recipe
-from vl2.train.rows import BadRowError, Lesson
+from vl2.train.rows import UNUSABLE, BadRowError, Lesson
 from vl2.train.vision import DenseTargets, stack_targets
 
 Example = TypeVar("Example")
@@ -65,7 +65,7 @@ class Encoder:
         """The lesson that `read` finds at an index, or why it cannot be learnt from.
 
         Raises:
-            InputError: a lesson without a name, which is not the user's data, cannot be used.
+            VL2Error: a lesson without a name, which is not the user's data, cannot be used.
         """
         try:
             lesson = read(index)
@@ -73,7 +73,7 @@ class Encoder:
             return Skipped(str(error))
         try:
             return self._encoded(lesson)
-        except (ContextError, ConversationError, ImageError) as error:
+        except UNUSABLE as error:
             if not lesson.name:
                 raise
             return Skipped(str(BadRowError(lesson.name, error)))

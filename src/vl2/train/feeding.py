@@ -14,17 +14,18 @@ from vl2.errors import InputError
 from vl2.model.configuration import DeepseekVLV2Config
 from vl2.model.sizes import model_sizes
 from vl2.processing.processor import DeepseekVLV2Processor
-from vl2.train.data import Encoder, Indexed, Row
-from vl2.train.measure import Measurer, Sizes, measure
+from vl2.train.data import Encoder, Indexed, Row, Skipped
+from vl2.train.measure import Measurer, Sizes, measure, measure_again
 from vl2.train.order import Mixture
 from vl2.train.packing import Cost, Packing, deal, level
 from vl2.train.ranks import device_count, is_first, wait_for_all
 from vl2.train.recipe import Recipe
 from vl2.train.rows import JsonRows, Lesson, Rows
 from vl2.train.shards import TarRows, find_shards
-from vl2.train.skipping import SkippedRows
+from vl2.train.skipping import SkippedRows, numbers_named
 
 SIZES_NAME = "sizes.npz"
+_RENDERED = "synth"
 
 
 def open_rows(path: Path, root: Path | None = None) -> Rows:
@@ -45,20 +46,48 @@ def open_rows(path: Path, root: Path | None = None) -> Rows:
 
 
 def open_mixture(recipe: Recipe) -> Mixture:
-    """All data of a recipe, in the order in which it is learnt from."""
+    """All data of a recipe, in the order in which it is learnt from.
+
+    Raises:
+        InputError: there is none, or it cannot be mixed.
+    """
     weights = {recipe.data: 1.0} if isinstance(recipe.data, str) else recipe.data
     if not weights:
         raise InputError("The recipe names no data: give it the path of a JSONL file.")
+    if _RENDERED in weights:
+        raise InputError(
+            f"In the recipe, data names {_RENDERED!r} with a weight, but pictures that are "
+            f"rendered while training cannot be mixed with files: set data to {_RENDERED} alone, "
+            f"or write them down first (vl2 synth --out FOLDER) and name FOLDER/rows.jsonl."
+        )
     root = Path(recipe.pictures_root) if recipe.pictures_root else None
     parts = [open_rows(Path(path), root) for path in weights]
     return Mixture(parts, list(weights.values()), recipe.seed)
 
 
 def part_names(recipe: Recipe) -> tuple[str, ...]:
-    """Short names of the parts of a mixture, in order; none if there is only one."""
+    """Short names of the parts of a mixture, in order; none if there is only one.
+
+    Parts whose files have the same name are told apart by their folders: `a/train`, `b/train`.
+    """
     if isinstance(recipe.data, str) or len(recipe.data) < 2:
         return ()
-    return tuple(Path(path).stem for path in recipe.data)
+    paths = [Path(path) for path in recipe.data]
+    return tuple(_short_name(path, [other for other in paths if other != path]) for path in paths)
+
+
+def _short_name(path: Path, others: list[Path]) -> str:
+    """The end of a path, as short as no other ends the same; without the ending of a file."""
+    for spelled in (_without_ending, Path):  # a.jsonl and a.tar differ in nothing else
+        mine, theirs = spelled(path).parts, [spelled(other).parts for other in others]
+        for length in range(1, max(map(len, (mine, *theirs))) + 1):
+            if mine[-length:] not in [parts[-length:] for parts in theirs]:
+                return Path(*mine[-length:]).as_posix()
+    return path.as_posix()
+
+
+def _without_ending(path: Path) -> Path:
+    return path if path.is_dir() else path.with_suffix("")
 
 
 def rendered_rows(
@@ -95,27 +124,49 @@ def mixed_rows(
         config: of the model; what tokens and tiles cost.
         folder: of the run, which keeps the sizes.
         skipped: takes the rows that cannot be learnt from.
+
+    Raises:
+        InputError: more rows than the recipe allows cannot be learnt from.
     """
     encode, count = Encoder(processor, recipe), recipe.steps * rows_of_a_step(recipe)
     placed = device_count() > 1 or recipe.level_steps > 1
     if not recipe.packing and not placed:
+        _begin(skipped, mixture, encode)
         return Indexed(lambda index: [encode(mixture, index)], count)
     measurer = Measurer(mixture.row, len(mixture), processor, recipe)
     sizes = _kept_sizes(measurer, recipe, folder)
-    skipped.add(sizes.reasons)
-    skipped.settle()
+    _begin(skipped, mixture, encode, sizes)
     cost = Cost.of(model_sizes(config))
     if recipe.packing:
         packing = Packing(mixture.number, sizes, recipe.max_tokens, cost)
         documents, size = packing.row, packing.size
     else:
         documents, size = _singles(mixture, sizes)
-    place = _Dealt(recipe, size, cost) if placed else lambda index: index
+    if placed:
+        documents = _Dealt(recipe, documents, size, cost)
 
     def row(index: int) -> Row:
-        return [encode(mixture.row, number) for number in documents(place(index))]
+        return [encode(mixture.row, number) for number in documents(index)]
 
     return Indexed(row, count)
+
+
+def _begin(
+    skipped: SkippedRows, mixture: Mixture, encode: Encoder, sizes: Sizes | None = None
+) -> None:
+    """Begin the list of skipped rows with those that cannot be learnt from now.
+
+    They are those that measuring has found, and those that an earlier start met while it trained
+    and that are still broken.
+    """
+    reasons = list(sizes.reasons) if sizes else []
+    earlier = set(skipped.reasons).difference(reasons)
+    if earlier and is_first():
+        usable = range(len(mixture)) if sizes is None else np.flatnonzero(sizes.tokens).tolist()
+        names = ((number, mixture.name(number)) for number in usable)
+        again = [encode(mixture.row, number) for number in numbers_named(earlier, names)]
+        reasons += [found.reason for found in again if isinstance(found, Skipped)]
+    skipped.begin(reasons)
 
 
 def _singles(
@@ -132,48 +183,70 @@ def _singles(
 
 
 class _Dealt:
-    """Where the row at a place of the reading order lies in the sequence of rows."""
+    """The documents of the row at a place of the reading order.
 
-    def __init__(self, recipe: Recipe, size: Callable[[int], tuple[int, int]], cost: Cost) -> None:
+    The rows of the steps that are levelled together are asked for once, in their sequence, and
+    kept until others are read.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        documents: Callable[[int], tuple[int, ...]],
+        size: Callable[[int], tuple[int, int]],
+        cost: Cost,
+    ) -> None:
         self._recipe = recipe
         self._rows = rows_of_a_step(recipe)
+        self._documents = documents
         self._size = size
         self._cost = cost
-        self._known: tuple[int, list[int]] | None = None
+        self._known: tuple[int, list[tuple[int, ...]]] | None = None
 
-    def __call__(self, index: int) -> int:
+    def __call__(self, index: int) -> tuple[int, ...]:
         window, place = divmod(index, self._rows * self._recipe.level_steps)
         if self._known is None or self._known[0] != window:
             self._known = (window, self._order(window))
         return self._known[1][place]
 
-    def _order(self, window: int) -> list[int]:
+    def _order(self, window: int) -> list[tuple[int, ...]]:
         """The rows of the steps that are levelled together, in reading order."""
         steps = self._recipe.level_steps
-        rows = np.arange(steps * self._rows) + window * steps * self._rows
-        tokens, tiles = np.array([self._size(row) for row in rows.tolist()]).T
-        costs = self._cost(tokens, tiles)
+        first, count = window * steps * self._rows, steps * self._rows
+        rows = [(self._documents(row), self._size(row)) for row in range(first, first + count)]
+        tokens, tiles = np.array([size for _, size in rows]).T
+        costs, places = self._cost(tokens, tiles), np.arange(count)
         if steps > 1:
-            levelled = level(costs.tolist(), steps, self._recipe.seed, window)
-            rows, costs = rows[levelled], costs[levelled]
+            places = np.array(level(costs.tolist(), steps, self._recipe.seed, window))
         order = []
-        for of_step in np.split(np.arange(len(rows)), steps):
+        for of_step in np.split(places, steps):
             dealt = deal(costs[of_step].tolist(), device_count(), self._recipe.batch_size)
-            order += rows[of_step[dealt]].tolist()
+            order += [rows[place][0] for place in of_step[dealt]]
         return order
 
 
 def _kept_sizes(measurer: Measurer, recipe: Recipe, folder: Path) -> Sizes:
-    """The sizes of all rows, measured by the first process and kept in the folder of the run."""
+    """The sizes of all rows, measured by the first process and kept in the folder of the run.
+
+    Rows that could not be used when they were measured are measured again at each start: their
+    pictures may have been mended, which the data's files do not show.
+    """
     file, print_ = folder / SIZES_NAME, _fingerprint(measurer, recipe)
-    if is_first() and (not file.is_file() or _read(file)[1] != print_):
-        sizes = measure(measurer, recipe.workers)
-        written = file.with_suffix(".part.npz")
-        reasons = json.dumps(sizes.reasons)
-        np.savez(written, tokens=sizes.tokens, tiles=sizes.tiles, reasons=reasons, of=print_)
-        written.replace(file)
+    if is_first():
+        kept, of = _read(file) if file.is_file() else (None, "")
+        if kept is None or of != print_:
+            _write(file, measure(measurer, recipe.workers), print_)
+        elif (mended := measure_again(measurer, kept, recipe.workers)) is not kept:
+            _write(file, mended, print_)
     wait_for_all()
     return _read(file)[0]
+
+
+def _write(file: Path, sizes: Sizes, print_: str) -> None:
+    written = file.with_suffix(".part.npz")
+    reasons = json.dumps(sizes.reasons)
+    np.savez(written, tokens=sizes.tokens, tiles=sizes.tiles, reasons=reasons, of=print_)
+    written.replace(file)
 
 
 def _read(file: Path) -> tuple[Sizes, str]:

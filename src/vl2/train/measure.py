@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from vl2.errors import ContextError, ConversationError, ImageError
+from vl2.errors import ContextError
 from vl2.processing.building import choose_grids
 from vl2.processing.images import upright_size
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.template import encode, lay_out
 from vl2.train.recipe import Recipe
-from vl2.train.rows import BadRowError, Lesson
+from vl2.train.rows import UNUSABLE, BadRowError, Lesson
 
 _AT_ONCE = 32
 
@@ -80,7 +80,7 @@ class Measurer(Dataset[Size]):
             return Size(0, 0, reason=str(error))
         try:
             return self.measure(lesson)
-        except (ContextError, ConversationError, ImageError) as error:
+        except UNUSABLE as error:
             return Size(0, 0, reason=str(BadRowError(lesson.name, error)))
 
     @property
@@ -95,6 +95,7 @@ class Measurer(Dataset[Size]):
             ConversationError: it cannot be laid out.
             ContextError: it is too long.
             ImageError: a picture cannot be opened.
+            MissingExtraError: a picture needs a package that is not there.
         """
         pieces = lay_out(lesson.conversation, self._vocabulary, generate=False)
         sizes = [upright_size(image.source) for image in lesson.conversation.images]
@@ -111,7 +112,7 @@ class Measurer(Dataset[Size]):
         return Size(tokens, sum(grid.n_tiles for grid in grids), supervised)
 
 
-def measure_each(measurer: Measurer, workers: int) -> Iterator[Size]:
+def measure_each(measurer: Dataset[Size], workers: int) -> Iterator[Size]:
     """The sizes of all rows in their order, measured by `workers` processes (0: by this one)."""
     loader = DataLoader(measurer, _AT_ONCE, num_workers=workers, collate_fn=list)
     for sizes in loader:
@@ -119,7 +120,9 @@ def measure_each(measurer: Measurer, workers: int) -> Iterator[Size]:
 
 
 def measure(
-    measurer: Measurer, workers: int, progress: Callable[[int], None] = lambda _: None
+    measurer: Measurer | Subset[Size],
+    workers: int,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Sizes:
     """The sizes of all rows.
 
@@ -137,3 +140,14 @@ def measure(
             reasons.append(size.reason)
         progress(number + 1)
     return Sizes(tokens, tiles, tuple(reasons))
+
+
+def measure_again(measurer: Measurer, sizes: Sizes, workers: int) -> Sizes:
+    """Sizes with those rows measured again that could not be used; the same if there are none."""
+    unusable = np.flatnonzero(sizes.tokens == 0)
+    if not len(unusable):
+        return sizes
+    found = measure(Subset(measurer, unusable.tolist()), workers)
+    tokens, tiles = sizes.tokens.copy(), sizes.tiles.copy()
+    tokens[unusable], tiles[unusable] = found.tokens, found.tiles
+    return Sizes(tokens, tiles, found.reasons)

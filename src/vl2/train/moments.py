@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
 
 class AdamWWithMoments(Optimizer):
     """AdamW (arXiv 1711.05101) with moments of a chosen precision; equals torch's in float32.
@@ -72,9 +74,16 @@ class AdamWWithMoments(Optimizer):
         parameter.copy_(moved)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, and keeps the precision of the moments, which torch would change."""
+        """As torch's, and keeps the precision of the moments.
+
+        torch has rounded them to that of the weights by then, so they are taken from what is given.
+        As torch does, parameters are matched by their places in the groups.
+        """
         super().load_state_dict(state_dict)
-        for state in self.state.values():
-            for name in ("exp_avg", "exp_avg_sq"):
-                if name in state:
-                    state[name] = state[name].to(self._moments)
+        keys = (key for group in state_dict["param_groups"] for key in group["params"])
+        own = (parameter for group in self.param_groups for parameter in group["params"])
+        for key, parameter in zip(keys, own, strict=True):
+            given = state_dict["state"].get(key, {})
+            for name in (name for name in _MOMENTS if name in given):
+                moment = given[name].to(device=parameter.device, dtype=self._moments)
+                self.state[parameter][name] = moment

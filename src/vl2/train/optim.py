@@ -103,6 +103,21 @@ def freeze(groups: list[Group]) -> None:
             parameter.requires_grad_(not group.frozen)
 
 
+def check_optimizer(recipe: Recipe, *, divided: bool) -> None:
+    """Refuse an optimizer that cannot work on weights that are divided among devices.
+
+    Copies of a model in `replicas` are held as divided ones are, even where each has one device.
+
+    Raises:
+        InputError: Muon for a model whose matrices are divided.
+    """
+    if divided and recipe.optimizer == "muon":
+        raise InputError(
+            "In the recipe, optimizer is muon, which turns whole matrices, and several devices "
+            "divide them, with replicas or without: set optimizer to adamw, or train on one device."
+        )
+
+
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over the parameters that learn.
 
@@ -111,17 +126,14 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Raises:
         InputError: Muon for a model whose matrices are divided among devices.
     """
+    divided = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())
+    check_optimizer(recipe, divided=divided)
     groups = parameter_groups(model, recipe)
     freeze(groups)
     learning = [group for group in groups if not group.frozen]
     arguments = _joined(learning, recipe)
     moments = DTYPES[recipe.moments]
     if recipe.optimizer == "muon":
-        if any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
-            raise InputError(
-                "Muon turns whole matrices, and these are divided among devices: set optimizer to "
-                "adamw, or replicas to the number of devices."
-            )
         return Muon(arguments, recipe.learning_rate, _BETAS, moments)
     stored = {parameter.dtype for group in learning for parameter in group.parameters}
     if stored == {moments}:  # torch keeps moments in the precision of the weights

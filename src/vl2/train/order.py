@@ -47,6 +47,9 @@ class Shares:
 
     Args:
         weights: of the parts, in any unit; to four digits.
+
+    Raises:
+        InputError: no weights, or one that is so small that its part would never come.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -97,9 +100,18 @@ class Mixture:
 
     def row(self, number: int) -> Lesson:
         """The row of a number through all parts; raises `BadRowError`."""
+        part, place = self._found(number)
+        return replace(self._parts[part](place), part=part)
+
+    def name(self, number: int) -> str:
+        """What the row of a number through all parts is called in messages."""
+        part, place = self._found(number)
+        return self._parts[part].name(place)
+
+    def _found(self, number: int) -> tuple[int, int]:
+        """The part that a number through all parts falls into, and the number in that part."""
         part = int(np.searchsorted(self._starts, number, side="right")) - 1
-        lesson = self._parts[part](number - int(self._starts[part]))
-        return replace(lesson, part=part)
+        return part, number - int(self._starts[part])
 
     def __call__(self, index: int) -> Lesson:
         """The row at a place of the order; raises `BadRowError`."""
@@ -107,16 +119,33 @@ class Mixture:
 
 
 def _whole_counts(weights: Sequence[float]) -> list[int]:
-    """Whole numbers in the proportion of the weights, with a sum that is not too long a period."""
+    """Whole numbers in the proportion of the weights, with a sum that is not too long a period.
+
+    Raises:
+        InputError: no weights, or one that is too small beside the others.
+    """
     total = sum(weights)
     if not weights or min(weights) < 0 or total <= 0:
         raise InputError(f"A mixture needs weights that are not all 0, got {list(weights)}.")
-    shares = [Fraction(weight / total).limit_denominator(_LONGEST_PERIOD) for weight in weights]
+    counts = _rounded([weight / total for weight in weights])
+    lost = [weight for weight, count in zip(weights, counts, strict=True) if weight and not count]
+    if lost:
+        raise InputError(
+            f"In a mixture, the weight {lost[0]:g} of {total:g} altogether is a share of "
+            f"{lost[0] / total:.1g}, and no part can have less than {1 / _LONGEST_PERIOD:g}: "
+            "raise it, or leave that part out."
+        )
+    return counts
+
+
+def _rounded(weights: Sequence[float]) -> list[int]:
+    """Whole numbers in the proportion of weights whose sum is 1."""
+    shares = [Fraction(weight).limit_denominator(_LONGEST_PERIOD) for weight in weights]
     period = math.lcm(*(share.denominator for share in shares))
     counts = [int(share * period) for share in shares]
     if period <= _LONGEST_PERIOD and sum(counts) == period:
         return counts
-    exact = [weight / total * _LONGEST_PERIOD for weight in weights]
+    exact = [weight * _LONGEST_PERIOD for weight in weights]
     counts = [int(part) for part in exact]
     rest = sorted(range(len(exact)), key=lambda p: counts[p] - exact[p])
     for part in rest[: _LONGEST_PERIOD - sum(counts)]:

@@ -23,6 +23,9 @@ from vl2.train.measure import Sizes
 _ROWS_AT_ONCE = 128
 """Rows that are packed together. More balance better; fewer mix the data's order less."""
 
+_MOST_MARKS = 64
+"""Places where packing can begin again that are kept in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -40,8 +43,21 @@ class Cost:
         return self.token * tokens + self.tile * tiles
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Where packing can begin again: the next row, and all that decides it and those after it."""
+
+    row: int = 0
+    place: int = 0
+    left: tuple[int, ...] = ()
+
+
 class Packing:
     """The endless sequence of rows, each a tuple of document numbers.
+
+    Rows are packed 128 at once, from what the ones before have left, and only the last 128 are
+    kept: a long run has hundreds of millions. Who asks for an earlier row gets the same one again,
+    packed anew from the nearest of a few marks.
 
     Args:
         order: the document at each place of the endless order.
@@ -62,15 +78,20 @@ class Packing:
         self._sizes = sizes
         self._max_tokens = max_tokens
         self._cost = cost(sizes.tokens, sizes.tiles)
+        self._means = float(self._cost.mean()), float(sizes.tokens.mean())
+        self._marks = [_Mark()]
+        self._apart = _ROWS_AT_ONCE
+        self._next = _Mark()
         self._rows: list[tuple[int, ...]] = []
-        self._next = 0
-        self._left: list[int] = []
 
     def row(self, index: int) -> tuple[int, ...]:
-        """The documents of a row; those before it are packed first, once."""
-        while len(self._rows) <= index:
+        """The documents of a row; those before it are packed first."""
+        if index < self._next.row - len(self._rows):
+            self._rows = []
+            self._next = max((m for m in self._marks if m.row <= index), key=lambda m: m.row)
+        while index >= self._next.row:
             self._pack_some()
-        return self._rows[index]
+        return self._rows[index - self._next.row]
 
     def size(self, index: int) -> tuple[int, int]:
         """Tokens and tiles of a row."""
@@ -78,16 +99,26 @@ class Packing:
         return int(self._sizes.tokens[documents].sum()), int(self._sizes.tiles[documents].sum())
 
     def _pack_some(self) -> None:
-        documents, waited = self._left, len(self._left)
+        place, documents = self._next.place, list(self._next.left)
         room = _ROWS_AT_ONCE * self._max_tokens - int(self._sizes.tokens[documents].sum())
         while room > 0:
-            document = self._order(self._next)
-            self._next += 1
-            if self._sizes.tokens[document]:
+            document = self._order(place)
+            place += 1
+            if tokens := int(self._sizes.tokens[document]):
                 documents.append(document)
-                room -= int(self._sizes.tokens[document])
-        rows, self._left = self._packed(documents, waited)
-        self._rows += rows
+                room -= tokens
+        self._rows, left = self._packed(documents, len(self._next.left))
+        self._next = _Mark(self._next.row + len(self._rows), place, tuple(left))
+        self._remember(self._next)
+
+    def _remember(self, mark: _Mark) -> None:
+        """Keep a mark if it is far enough from the last; of too many every other one goes."""
+        if mark.row - self._marks[-1].row < self._apart:
+            return
+        self._marks.append(mark)
+        if len(self._marks) > _MOST_MARKS:
+            del self._marks[1::2]
+            self._apart *= 2
 
     def _packed(self, documents: list[int], waited: int) -> tuple[list[tuple[int, ...]], list[int]]:
         """Rows of equal cost, and the documents that found no room.
@@ -97,23 +128,26 @@ class Packing:
         The rows come in the order of their first documents. Of a small set the same document comes
         several times, so what is packed are places in `documents`.
         """
-        cost, tokens = self._cost, self._sizes.tokens
-        size = cost / cost.mean() + tokens / tokens.mean()
+        cost, tokens = self._cost[documents], self._sizes.tokens[documents]
+        size = cost / self._means[0] + tokens / self._means[1]
+        order = np.lexsort((-size, np.arange(len(documents)) >= waited))
         rows: list[list[int]] = [[] for _ in range(_ROWS_AT_ONCE)]
-        taken = np.zeros(_ROWS_AT_ONCE, dtype=np.int64)
+        room = np.full(_ROWS_AT_ONCE, self._max_tokens)
         worth = np.zeros(_ROWS_AT_ONCE)
         left = []
-        places = range(len(documents))
-        for place in sorted(places, key=lambda place: (place >= waited, -size[documents[place]])):
-            document = documents[place]
-            fits = taken + tokens[document] <= self._max_tokens
-            if not fits.any():
-                left.append(place)
-                continue
-            row = int(np.where(fits, worth, np.inf).argmin())
+        for place, need, price in zip(
+            order.tolist(), tokens[order].tolist(), cost[order].tolist(), strict=True
+        ):
+            row = int(worth.argmin())
+            if room[row] < need:
+                fits = room >= need
+                if not fits.any():
+                    left.append(place)
+                    continue
+                row = int(np.where(fits, worth, np.inf).argmin())
             rows[row].append(place)
-            taken[row] += tokens[document]
-            worth[row] += cost[document]
+            room[row] -= need
+            worth[row] += price
         in_order = sorted((row for row in rows if row), key=min)
         packed = [tuple(documents[place] for place in row) for row in in_order]
         return packed, [documents[place] for place in sorted(left)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -17,8 +17,9 @@ from vl2.model.loading import load_config
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.model.released import released_config
 from vl2.processing.tiling import Tiling
+from vl2.train.layout import divides_weights
 from vl2.train.memory import Batch, Kept, activation_bytes
-from vl2.train.optim import Group, parameter_groups
+from vl2.train.optim import Group, check_optimizer, parameter_groups
 from vl2.train.recipe import SHAPES, Recipe
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -43,7 +44,8 @@ class Memory:
         gradients: its share of the gradients, in the precision of the weights.
         optimizer: its share of the moments: two with AdamW, one where Muon turns matrices.
         copies: weights that are gathered or cast for the pass: without sharding a bfloat16 copy of
-            all matrices, with it two layers at a time.
+            all matrices, with it two layers at a time. Devices that each hold all weights also keep
+            what they send of the gradients.
         activations: what a pass of the largest rows keeps for its backward pass.
     """
 
@@ -65,7 +67,8 @@ class Traffic:
 
     Attributes:
         weights: gathering the shards, once forward and once backward in every pass.
-        gradients: reducing the gradients to their shards, and between replicas.
+        gradients: reducing the gradients to their shards, and between replicas; between devices
+            that each hold all weights once a step.
         tokens: taking tokens to their experts and back, forward and backward.
     """
 
@@ -80,7 +83,7 @@ class Plan:
 
     Attributes:
         devices: how many.
-        shards: devices among which the weights are divided.
+        shards: devices among which the weights are divided; 1 if each holds all of them.
         ep_size: devices among which the routed experts are divided.
         passes: forward passes of each device per optimizer step.
         rows: rows of an optimizer step, all devices together.
@@ -115,9 +118,14 @@ def make_plan(recipe: Recipe, config: DeepseekVLV2Config, devices: int, *, gpu: 
         gpu: whether attention runs in the fused kernels of a GPU.
 
     Raises:
-        InputError: rows, replicas or experts cannot be divided among so many devices.
+        InputError: rows, replicas or experts cannot be divided among so many devices, or the
+            optimizer cannot work on weights that are.
     """
+    divided = divides_weights(recipe, devices)
+    if not divided:  # each device is a copy, whatever the recipe says of replicas and experts
+        recipe = replace(recipe, replicas=devices, ep_size=1)
     shards = shard_count(recipe, config, devices)
+    check_optimizer(recipe, divided=divided)
     passes = recipe.passes(devices)
     with torch.device("meta"):
         model = DeepseekVLV2ForCausalLM(config)
@@ -129,7 +137,14 @@ def make_plan(recipe: Recipe, config: DeepseekVLV2Config, devices: int, *, gpu: 
     if adapters:
         lines.append(GroupLine("lora", True, adapters, recipe.learning_rate))
     rows = passes * recipe.batch_size * devices
+    copies = _copies(recipe, config, groups, divided=divided)
     activations = activation_bytes(config, batch, kept)
+    memory = _memory(recipe, groups, adapters, shards, copies, activations)
+    if divided:
+        tokens = passes * batch.rows * batch.tokens
+        traffic = _traffic(recipe, config, lines, shards, tokens, passes)
+    else:
+        memory, traffic = _with_gradients_sent(memory, devices)
     return Plan(
         devices=devices,
         shards=shards,
@@ -140,8 +155,8 @@ def make_plan(recipe: Recipe, config: DeepseekVLV2Config, devices: int, *, gpu: 
         tiles=rows * batch.tiles // batch.rows,
         steps=recipe.steps,
         groups=tuple(lines),
-        memory=_memory(recipe, config, groups, adapters, shards, activations),
-        traffic=_traffic(recipe, config, lines, shards, passes * batch.rows * batch.tokens, passes),
+        memory=memory,
+        traffic=traffic,
     )
 
 
@@ -184,22 +199,16 @@ def largest_batch(recipe: Recipe, config: DeepseekVLV2Config) -> Batch:
 
 def _memory(
     recipe: Recipe,
-    config: DeepseekVLV2Config,
     groups: list[Group],
     adapters: int,
     shards: int,
+    copies: int,
     activations: int,
 ) -> Memory:
     every = sum(group.count for group in groups)
     trained = sum(group.count for group in groups if not group.frozen)
     weight, moment = _BYTES[recipe.weights], _BYTES[recipe.moments]
     moments = sum(group.moments * group.count for group in groups if not group.frozen)
-    copies = 0
-    if shards > 1:  # the layer in use and the next one, gathered in the precision of the pass
-        copies = 2 * _largest_layer(config, recipe.ep_size) * (2 if recipe.bf16 else weight)
-    elif recipe.bf16 and weight == 4:
-        matrices = sum(group.count for group in groups if group.decays)
-        copies = 2 * matrices
     return Memory(
         weights=math.ceil(every * weight / shards) + 4 * adapters,
         gradients=math.ceil(trained * weight / shards) + 4 * adapters,
@@ -207,6 +216,28 @@ def _memory(
         copies=copies,
         activations=activations,
     )
+
+
+def _copies(
+    recipe: Recipe, config: DeepseekVLV2Config, groups: list[Group], *, divided: bool
+) -> int:
+    weight = _BYTES[recipe.weights]
+    if divided:  # the layer in use and the next one, gathered in the precision of the pass
+        return 2 * _largest_layer(config, recipe.ep_size) * (2 if recipe.bf16 else weight)
+    if recipe.bf16 and weight == 4:
+        return 2 * sum(group.count for group in groups if group.decays)
+    return 0
+
+
+def _with_gradients_sent(memory: Memory, devices: int) -> tuple[Memory, Traffic]:
+    """What is kept and sent where each device holds all weights: nothing but the gradients.
+
+    torch sums them once a step, around a ring, from a second copy of them.
+    """
+    traffic = Traffic(0, 2 * memory.gradients * (devices - 1) // devices, 0)
+    if devices > 1:
+        memory = replace(memory, copies=memory.copies + memory.gradients)
+    return memory, traffic
 
 
 def _experts(config: DeepseekVLV2Config) -> tuple[int, int]:
@@ -283,7 +314,7 @@ def plan_text(recipe: Recipe, plan: Plan) -> str:
         f"An optimizer step has {_counted(plan.rows, 'row')}, at most {plan.tokens:,} tokens and "
         f"{plan.tiles:,} tiles;",
         f"{_counted(plan.passes, 'pass', 'passes')} of {_counted(recipe.batch_size, 'row')} on "
-        f"each device. Weights are divided among {plan.shards}, experts among {plan.ep_size}.",
+        f"each device. {_divided(plan)}",
         "",
         *_table(
             ("parameters", "count", "learning rate", "weight decay"),
@@ -305,6 +336,12 @@ def plan_text(recipe: Recipe, plan: Plan) -> str:
         ]
         lines += ["", *_table(("sent by a device per step", "GB"), sent)]
     return "\n".join(lines)
+
+
+def _divided(plan: Plan) -> str:
+    if plan.shards == 1:
+        return "Each holds all weights."
+    return f"Weights are divided among {plan.shards}, experts among {plan.ep_size}."
 
 
 def _group_cells(recipe: Recipe, group: GroupLine) -> tuple[str, ...]:

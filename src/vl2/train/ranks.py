@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
+from vl2.train.layout import divides_weights
 from vl2.train.recipe import Recipe
 
 Shared = TypeVar("Shared")
@@ -23,13 +24,8 @@ def device_count() -> int:
 
 
 def is_sharded(recipe: Recipe) -> bool:
-    """Whether each process holds a share of the weights.
-
-    They are held whole beside adapters, and where labels of patches are learnt: such models are
-    small.
-    """
-    whole = recipe.lora_rank or recipe.naming_weight or recipe.stage == "vision"
-    return device_count() > 1 and not whole
+    """Whether each process holds a share of the weights."""
+    return divides_weights(recipe, device_count())
 
 
 def is_first() -> bool:
@@ -61,8 +57,17 @@ def everyones(value: Shared) -> list[Shared]:
     return found
 
 
+_LAUNCHER = ("FSDP_", "ACCELERATE_USE_FSDP", "ACCELERATE_MIXED_PRECISION")
+
+
 def join() -> None:
-    """Meet the other processes that the launcher started, if there are any."""
+    """Meet the other processes that the launcher started, if there are any.
+
+    How weights are divided and in which precision is computed follows from the recipe; what
+    `accelerate launch` says about either would be taken first, so it is taken away.
+    """
+    for name in [name for name in os.environ if name.startswith(_LAUNCHER)]:
+        del os.environ[name]
     if device_count() > 1 and not distributed.is_initialized():
         on_gpu = torch.cuda.is_available()
         if on_gpu:

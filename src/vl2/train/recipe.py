@@ -28,6 +28,8 @@ _AT_LEAST_ONE = (
     "level_steps",
 )
 _NOT_NEGATIVE = (
+    "first_picture",
+    "distinct",
     "global_batch_size",
     "lora_rank",
     "lora_alpha",
@@ -65,6 +67,7 @@ class Recipe:
         max_skipped: rows that may be skipped (broken, a picture missing, too long) before the run
             stops and lists them.
         first_picture: seed of the first rendered picture.
+        distinct: rendered pictures before the same ones come again; 0 for a new one each time.
         turns: least and most questions a rendered picture.
         tasks: weights of the kinds of questions; empty for the renderer's own.
         pictures: weights of the kinds of rendered pictures; empty for the renderer's own.
@@ -104,7 +107,8 @@ class Recipe:
             then all that learns; 0 for none.
         lora_alpha: factor of the adapters, divided by their rank.
         replicas: groups of devices that each hold all weights; within a group they are sharded.
-        ep_size: devices that share the routed experts between them.
+            Every device holds all of them beside adapters and where rows learn names.
+        ep_size: devices that share the routed experts between them, where weights are sharded.
         seed: of the weights and the order of the data.
         workers: processes that prepare the data.
         threads: threads for tensor operations; 0 leaves torch's choice.
@@ -121,6 +125,7 @@ class Recipe:
     pictures_root: str = ""
     max_skipped: int = 100
     first_picture: int = 0
+    distinct: int = 0
     turns: tuple[int, int] = (6, 10)
     pictures: dict[str, float] = field(default_factory=dict)
     tasks: dict[str, float] = field(default_factory=dict)
@@ -185,6 +190,10 @@ class Recipe:
             return ("vision", "adaptor", "language")
         vision = ("vision",) if self.freeze_vision else ()
         return (*vision, "language") if self.stage == "align" else vision
+
+    def seed_of(self, index: int) -> int:
+        """The seed of the rendered picture at an index of the run."""
+        return self.first_picture + (index % self.distinct if self.distinct else index)
 
     def passes(self, devices: int) -> int:
         """Forward passes of each of `devices` devices per optimizer step.

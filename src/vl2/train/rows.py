@@ -15,11 +15,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vl2.chat import Conversation, Image, Message, Picture, as_conversation
-from vl2.errors import InputError
+from vl2.errors import (
+    ContextError,
+    ConversationError,
+    ImageError,
+    InputError,
+    MissingExtraError,
+)
 from vl2.train.vision import DenseTargets
 
 MAX_ROW_BYTES = 64 * 2**20
 """A row with its pictures inside may be this long."""
+
+UNUSABLE = (ContextError, ConversationError, ImageError, MissingExtraError)
+"""What laying a row out may raise, and then counts as a bad row.
+
+A package that one picture needs is among them: one HEIC picture does not end a run.
+"""
 
 _READING_ERRORS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError)
 
@@ -61,6 +73,10 @@ class Rows(Protocol):
         """The row of a number from 0; raises `BadRowError`."""
         ...
 
+    def name(self, number: int) -> str:
+        """What the row of a number is called in messages; it is not read for that."""
+        ...
+
 
 class JsonRows:
     """The rows of a JSONL file.
@@ -75,7 +91,7 @@ class JsonRows:
 
     def __init__(self, path: Path, root: Path | None = None) -> None:
         if not path.is_file():
-            raise InputError(f"There is no data file {path}: give a JSONL file, or 'synth'.")
+            raise InputError(f"There is no data file {path}: check the path.")
         self._path = path
         self._root = root or path.parent
         self._starts = _line_starts(path)
@@ -91,14 +107,17 @@ class JsonRows:
         Raises:
             BadRowError: it is no row, or names a picture outside the folder.
         """
-        start, line = self._starts[number]
-        name = f"{self._path}, line {line}"
+        name = self.name(number)
         with self._path.open("rb") as file:
-            file.seek(start)
+            file.seek(self._starts[number][0])
             text = file.readline(MAX_ROW_BYTES + 1)
         if len(text) > MAX_ROW_BYTES:
             raise BadRowError(name, f"longer than {MAX_ROW_BYTES // 2**20} MiB")
         return Lesson(read_row(text, name, lambda source: inside(self._root, source)), name=name)
+
+    def name(self, number: int) -> str:
+        """What the row of a number is called in messages."""
+        return f"{self._path}, line {self._starts[number][1]}"
 
 
 def read_row(text: bytes, name: str, find: Callable[[str], Picture]) -> Conversation:

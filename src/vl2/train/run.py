@@ -20,19 +20,26 @@ from vl2.model.vision import DeepseekVLV2VisionModel
 from vl2.processing.processor import DeepseekVLV2Processor
 from vl2.processing.tiling import candidate_resolutions
 from vl2.train.attention import use_cpu_training_attention
+from vl2.train.claiming import claim, last_whole_checkpoint
 from vl2.train.data import Collator, Indexed
-from vl2.train.feeding import mixed_rows, open_mixture, part_names, rendered_rows
+from vl2.train.feeding import (
+    mixed_rows,
+    open_mixture,
+    part_names,
+    rendered_rows,
+    rows_of_a_step,
+)
 from vl2.train.initial import initialise
 from vl2.train.naming import NameTokens, NamingRows
 from vl2.train.nano import CONTEXT, MAX_TILES, PATCH_SIZE, TILE_SIZE, nano_config
-from vl2.train.optim import DTYPES
+from vl2.train.optim import DTYPES, check_optimizer
 from vl2.train.parallel import load_sharded
 from vl2.train.ranks import device_count, is_first, is_sharded, join, wait_for_all
 from vl2.train.recipe import Recipe, builtin_recipes
 from vl2.train.rows import Lesson
 from vl2.train.skipping import SkippedRows
 from vl2.train.tokenizer import build_tokenizer, coordinate_tokens
-from vl2.train.trainer import claim, last_whole_checkpoint, run_stage
+from vl2.train.trainer import run_stage
 from vl2.train.vision import (
     DenseNames,
     DensePicture,
@@ -96,7 +103,7 @@ def train_vision(
     if recipe.bf16 and not torch.cuda.is_available():
         use_cpu_training_attention(encoder)
     model = VisionPretraining(encoder, encoder.config.width, names)
-    dataset = Indexed(dense, recipe.steps * recipe.batch_size * recipe.accumulate)
+    dataset = Indexed(dense, recipe.steps * rows_of_a_step(recipe))
     claim(folder, recipe)
     skipped = SkippedRows(folder, recipe.max_skipped)
     run_stage(recipe, folder, model, dataset, collate_dense, skipped, tell=tell)
@@ -142,6 +149,7 @@ def train_answers(
     claim(folder, recipe)
     skipped = SkippedRows(folder, recipe.max_skipped)
     if source is None:
+        _check_length(recipe, processor)
         mixture = open_mixture(recipe)
         dataset = mixed_rows(mixture, processor, recipe, model.config, folder, skipped)
     else:
@@ -229,6 +237,14 @@ def starting_point(
         run: folder of the run.
     """
     join()
+    check_optimizer(recipe, divided=is_sharded(recipe))
+    begun = last_whole_checkpoint(run)
+    if is_sharded(recipe) and (recipe.model == FRESH or (recipe.vision and begun is None)):
+        raise InputError(
+            "Several devices start from a checkpoint: train one step on one device first "
+            "(--set steps=1, with another --output), and name what it leaves as model, without "
+            "vision."
+        )
     if recipe.model == FRESH:
         processor = fresh_processor(words, coordinates)
         model = fresh_model(processor, recipe.seed)
@@ -239,17 +255,20 @@ def starting_point(
         _check_shape(recipe, folder)
         processor = DeepseekVLV2Processor.from_pretrained(folder)
         if is_sharded(recipe):
-            start = last_whole_checkpoint(run) or folder
-            return load_sharded(Path(start), recipe, DTYPES[recipe.weights]), processor
+            return load_sharded(Path(begun or folder), recipe, DTYPES[recipe.weights]), processor
         model = load_model(folder, device="cpu", dtype=DTYPES[recipe.weights])
     if recipe.vision:
         model.model.vision_tower.load_state_dict(_encoder_weights(Path(recipe.vision)))
-    if is_sharded(recipe):
-        raise InputError(
-            "Several devices start from a checkpoint: train one step on one device first, and name "
-            "its folder as the model."
-        )
     return model, processor
+
+
+def _check_length(recipe: Recipe, processor: DeepseekVLV2Processor) -> None:
+    context = processor.max_position_embeddings
+    if recipe.max_tokens > context:
+        raise InputError(
+            f"In the recipe, rows may have {recipe.max_tokens} tokens (max_tokens), but the model "
+            f"takes {context} at most: --set max_tokens={context}."
+        )
 
 
 def _no_model(folder: Path) -> str:

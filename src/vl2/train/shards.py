@@ -1,16 +1,20 @@
-"""Rows in tar files, laid out as WebDataset does: members that share a key are one sample.
+"""Rows in tar files, laid out as WebDataset does: neighbours that share a key are one sample.
 
 `0001.json` holds the row of key `0001`, `0001.jpg`, `0001.0.jpg` or `0001.front.png` its pictures.
 A row names them by member or by what follows the key; pictures that no row names are taken in the
-order of the tar. A sample with a `0001.txt` instead is a picture and its caption. Nothing is ever
-unpacked to disk: members are read where they lie, so their names cannot lead anywhere.
+order of the tar. A sample with a `0001.txt` instead is a picture and its caption. A key that comes
+again later, as in shards that were joined, is another sample. Nothing is ever unpacked to disk:
+members are read where they lie, so their names cannot lead anywhere.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tarfile
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +40,17 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
+    """Neighbours in a shard that share a key, which `before` samples of the shard had as well."""
+
     shard: Path
     key: str
     members: tuple[_Member, ...]
+    before: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.shard}, sample {self.key}"
+        again = f" (number {self.before + 1} of that key)" if self.before else ""
+        return f"{self.shard}, sample {self.key}{again}"
 
 
 class TarRows:
@@ -75,6 +83,10 @@ class TarRows:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
             raise BadRowError(sample.name, error) from error
 
+    def name(self, number: int) -> str:
+        """What the sample of a number is called in messages."""
+        return self._samples[number].name
+
 
 def find_shards(folder: Path) -> list[Path]:
     """The tar files of a folder in the order of their names.
@@ -89,6 +101,10 @@ def find_shards(folder: Path) -> list[Path]:
 
 
 def _conversation(sample: _Sample) -> Conversation:
+    endings = Counter(member.ending for member in sample.members)
+    for ending, count in endings.items():
+        if count > 1:
+            raise InputError(f"it has {count} members .{ending}: give each another key or ending")
     kinds = {member.ending.rpartition(".")[2].lower(): member for member in sample.members}
     pictures = [m for m in sample.members if m.ending.rpartition(".")[2].lower() in _PICTURES]
     if "json" in kinds:
@@ -133,26 +149,33 @@ def _read(sample: _Sample, member: _Member, limit: int) -> bytes:
 
 def _index(shard: Path) -> list[_Sample]:
     """The samples of a shard, from its headers."""
-    samples: dict[str, list[_Member]] = {}
+    samples: list[_Sample] = []
+    seen: Counter[str] = Counter()
+    for key, found in itertools.groupby(_members(shard), key=lambda pair: pair[0]):
+        members = tuple(member for _, member in found if _is_read(member))
+        if members:
+            samples.append(_Sample(shard, key, members, seen[key]))
+            seen[key] += 1
+    return samples
+
+
+def _members(shard: Path) -> Iterator[tuple[str, _Member]]:
+    """The files of a shard with their keys, in its order."""
     try:
         size = shard.stat().st_size
         with tarfile.open(shard, "r:") as tar:
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
                     raise InputError(f"The shard {shard} has more than {MAX_MEMBERS} members.")
-                _take(shard, member, size, samples)
+                if not member.isdir():
+                    yield _keyed(shard, member, size)
     except (OSError, tarfile.TarError) as error:
         raise InputError(
             f"The shard {shard} cannot be read ({error}): give an uncompressed tar file."
         ) from error
-    return [_Sample(shard, key, tuple(members)) for key, members in samples.items()]
 
 
-def _take(
-    shard: Path, member: tarfile.TarInfo, size: int, samples: dict[str, list[_Member]]
-) -> None:
-    if member.isdir():
-        return
+def _keyed(shard: Path, member: tarfile.TarInfo, size: int) -> tuple[str, _Member]:
     if not member.isreg() or member.issparse():
         raise InputError(
             f"The shard {shard} holds {member.name!r}, which is no plain file: pack files only."
@@ -161,9 +184,12 @@ def _take(
         raise InputError(f"The shard {shard} is cut off inside {member.name!r}.")
     folder, _, name = member.name.rpartition("/")
     key, _, ending = name.partition(".")
-    if ending.rpartition(".")[2].lower() in (*_PICTURES, *_TEXTS):
-        whole = f"{folder}/{key}" if folder else key
-        samples.setdefault(whole, []).append(_Member(ending, member.offset_data, member.size))
+    whole = f"{folder}/{key}" if folder else key
+    return whole, _Member(ending, member.offset_data, member.size)
+
+
+def _is_read(member: _Member) -> bool:
+    return member.ending.rpartition(".")[2].lower() in (*_PICTURES, *_TEXTS)
 
 
 def _names(shards: list[Path]) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +16,20 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import SCHEDULER_NAME
 
-from vl2.errors import InputError
+from vl2.errors import TrainingError
 from vl2.model.loading import load_model
 from vl2.model.loss import next_labels, supervised_positions
 from vl2.model.modeling import DeepseekVLV2ForCausalLM
 from vl2.train.averages import Averages
-from vl2.train.curves import draw_curves, draw_experts
-from vl2.train.experts import EXPERTS_NAME, ExpertWatch
+from vl2.train.claiming import last_whole_checkpoint
+from vl2.train.experts import ExpertWatch
+from vl2.train.journal import Journal
 from vl2.train.optim import build_optimizer
-from vl2.train.ranks import device_count, is_first, total
-from vl2.train.recipe import Recipe, load_recipe
+from vl2.train.ranks import device_count, total
+from vl2.train.recipe import Recipe
 from vl2.train.resuming import has_optimizer, load_optimizer, save_optimizer
 from vl2.train.schedule import learning_rate_factor
 from vl2.train.skipping import SkippedRows
-
-LOG_NAME = "log.jsonl"
-RECIPE_NAME = "recipe.yaml"
 
 
 class StageTrainer(Trainer):
@@ -147,6 +142,17 @@ class StageTrainer(Trainer):
         self._experts.end_step()
         self._skipped.settle()
 
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:  # noqa: ANN401
+        """As the Trainer, which would clip gradients that are no numbers into all weights.
+
+        Raises:
+            TrainingError: the norm is not finite; weights and checkpoints are as they were.
+        """
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not math.isfinite(float(norm)):
+            raise TrainingError(_diverged(self.state.global_step + 1, self._folder))
+        return norm
+
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
@@ -220,75 +226,6 @@ class _AfterEachStep(TrainerCallback):
         self._action()
 
 
-class Journal(TrainerCallback):
-    """Writes each line of the log as JSON and redraws the curves at each checkpoint.
-
-    Args:
-        folder: of the run.
-        tell: takes one short line for people each time.
-    """
-
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._tell = tell
-        self._begun = (0, 0.0)
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: Any,  # noqa: ANN401
-        control: Any,  # noqa: ANN401
-        **kwargs: object,
-    ) -> None:
-        self._begun = (state.global_step, time.monotonic())
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: Any,  # noqa: ANN401
-        control: Any,  # noqa: ANN401
-        logs: dict[str, float] | None = None,
-        **kwargs: object,
-    ) -> None:
-        if logs and "loss" in logs and state.is_world_process_zero:
-            with (self._folder / LOG_NAME).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-            first, since = self._begun
-            pace = (time.monotonic() - since) / max(1, state.global_step - first)
-            left = pace * (state.max_steps - state.global_step)
-            self._tell(
-                f"step {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}, "
-                f"learning rate {logs['learning_rate']:.2e}, {_spelled(left)} left"
-            )
-
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: Any,  # noqa: ANN401
-        control: Any,  # noqa: ANN401
-        **kwargs: object,
-    ) -> None:
-        if state.is_world_process_zero:
-            recipe = self._folder / RECIPE_NAME
-            copy = self._folder / f"checkpoint-{state.global_step}" / RECIPE_NAME
-            copy.write_text(recipe.read_text(encoding="utf-8"), encoding="utf-8")
-            self._draw()
-
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: Any,  # noqa: ANN401
-        control: Any,  # noqa: ANN401
-        **kwargs: object,
-    ) -> None:
-        if state.is_world_process_zero:
-            self._draw()
-
-    def _draw(self) -> None:
-        draw_curves(self._folder / LOG_NAME, self._folder / "curves.png")
-        draw_experts(self._folder / EXPERTS_NAME, self._folder / "experts.png")
-
-
 def run_stage(
     recipe: Recipe,
     folder: Path,
@@ -328,33 +265,14 @@ def run_stage(
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
 
 
-def claim(folder: Path, recipe: Recipe) -> None:
-    """Take a folder for a run, or go on with the run of this recipe that it holds.
-
-    Raises:
-        InputError: it holds a run of another recipe.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    saved = folder / RECIPE_NAME
-    if saved.is_file() and _identity(load_recipe(str(saved))) != _identity(recipe):
-        raise InputError(
-            f"{folder} holds a run of another recipe: give another folder with --output, or "
-            f"delete it to start over ({saved} tells what it was)."
-        )
-    if is_first():
-        # In one move: other processes of the run may be reading it.
-        whole = folder / f".{RECIPE_NAME}.{os.getpid()}"
-        whole.write_text(recipe.as_yaml(), encoding="utf-8")
-        whole.replace(saved)
-
-
-def _identity(recipe: Recipe) -> Recipe:
-    """A recipe without what may change while a run goes on: the devices, and what is written."""
-    changed: dict[str, Any] = {"replicas": 1, "ep_size": 1, "workers": 0, "threads": 0}
-    changed |= {"log_every": 1, "save_every": 1}
-    if recipe.global_batch_size:
-        changed |= {"batch_size": 1, "accumulate": 1}
-    return replace(recipe, **changed)
+def _diverged(step: int, folder: Path) -> str:
+    """What is told of gradients that are no numbers."""
+    kept = last_whole_checkpoint(folder)
+    left = f"{kept} is whole" if kept else "no checkpoint had been written yet"
+    return (
+        f"At step {step} the gradients are no longer finite, so the run was stopped; {left}. "
+        "Lower learning_rate, lengthen warmup_steps, or look for broken rows, in another --output."
+    )
 
 
 def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArguments:
@@ -362,7 +280,7 @@ def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArgume
     sharded = getattr(model, "is_distributed_loading_by_transformers", False)
     # Gradients summed over passes before they are reduced would lie whole on every device.
     each_pass = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.batch_size,
@@ -372,6 +290,7 @@ def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArgume
         use_cpu=not torch.cuda.is_available(),
         seed=recipe.seed,
         logging_steps=recipe.log_every,
+        logging_nan_inf_filter=False,  # it would log a loss that is no number as 0
         save_steps=recipe.save_every,
         save_total_limit=2,
         save_only_model=sharded,  # the Trainer would refuse to save more; StageTrainer does
@@ -382,22 +301,7 @@ def _arguments(recipe: Recipe, folder: Path, model: nn.Module) -> TrainingArgume
         report_to=[],
         disable_tqdm=True,
     )
-
-
-def _spelled(seconds: float) -> str:
-    """A duration in the unit that fits it: `40 s`, `12 min`, `5.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end: the Trainer's state comes last."""
-    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
-        if (checkpoint / "trainer_state.json").is_file():
-            return str(checkpoint)
-    return None
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
+    # A process trains on one GPU. On all that it sees the Trainer would deal out the tiles of a
+    # batch apart from the rows that they belong to.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments

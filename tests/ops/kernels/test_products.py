@@ -35,7 +35,7 @@ def test_linear(kernels, scheme, m, n, k):
     assert_close(given, plain_linear(x, codes, scales, scheme, n))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_linear_of_any_shape(compiled, data):
     name = data.draw(st.sampled_from(library.INSTRUCTION_SETS))
