@@ -25,10 +25,16 @@ HOUSE = Path(__file__).resolve().parents[1]
 RESULTS = HOUSE / "benchmarks" / "results"
 DRAWN = HOUSE / "docs" / "nano"
 
-RUNS = {"nano-vision": "encoder", "nano-look": "look", "nano-near": "near", "nano": "everything"}
+RUNS = {
+    "nano-vision": "encoder",
+    "nano-look": "look",
+    "nano-near": "near",
+    "nano-all": "everything",
+    "nano": "more",
+}
 """The runs that `vl2 train nano` goes through, and what their stages are called here."""
 
-STAGES = ("look", "near", "everything")
+STAGES = ("look", "near", "everything", "more")
 """The stages that leave a model which answers, in their order."""
 
 POINTS = {
@@ -36,7 +42,9 @@ POINTS = {
     "near": ("near", 600),
     "third": ("everything", 350),
     "two_thirds": ("everything", 700),
-    "synth": ("everything", 1050),
+    "everything": ("everything", 1050),
+    "half": ("more", 800),
+    "synth": ("more", 1700),
 }
 """When scores were taken, by their name in the files: the stage and its step."""
 
@@ -83,6 +91,7 @@ SHOWN = (
     "locate_one",
     "locate_absent",
     "position",
+    "relation",
     "receipt",
     "cell",
 )
