@@ -108,6 +108,12 @@ def accuracy(measured: dict[str, dict], task: str) -> str:
     return f"{100 * measured[task]['accuracy']:.1f}" if task in measured else ""
 
 
+def wrong(measured: dict[str, dict], task: str) -> str:
+    """What a cell adds for a task that reads: the share of characters that are wrong."""
+    share = measured[task]["character_error"] if task in measured else None
+    return "" if share is None else f" ({100 * share:.0f})"
+
+
 def main_table(measured: dict[str, dict]) -> list[str]:
     """Each task with its interval, its aim and whether it was reached."""
     lines = ["| task | right, % | 95 % interval | aim | |", "|---|---|---|---|---|"]
@@ -125,11 +131,11 @@ def main_table(measured: dict[str, dict]) -> list[str]:
 
 
 def beside(names: Sequence[str], heads: Sequence[str], tasks: Sequence[str]) -> list[str]:
-    """Several measurements of the same tasks, one column each."""
+    """Several measurements of the same tasks, one column each; in brackets wrong characters."""
     columns = [scores(name) for name in names]
     lines = ["| task | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for task in tasks:
-        cells = " | ".join(accuracy(column, task) for column in columns)
+        cells = " | ".join(accuracy(column, task) + wrong(column, task) for column in columns)
         lines.append(f"| {task.replace('_', ' ')} | {cells} |")
     return lines
 
